@@ -1,0 +1,110 @@
+import js from '@eslint/js';
+import tseslint from 'typescript-eslint';
+import { builtinModules } from 'node:module';
+
+const nodeBuiltins = [...builtinModules, 'node:*'];
+const temporal = {
+  group: ['@temporalio/*'],
+  message: 'src/ compiles without Temporal, so that steps run in the CLI too.',
+};
+const above = (...rooms) => ({
+  group: rooms.map((room) => `**/${room}/**`).concat(rooms.map((room) => `**/${room}`)),
+  message: 'Rooms depend inwards only: domain <- repository <- storage, elasticsearch <- steps <- activities, cli.',
+});
+const outside = above('stack', 'demo', 'bench', 'test');
+const sdk = {
+  group: ['@aws-sdk/*', 'ali-oss'],
+  message: 'A vendor SDK lives in exactly one file, so that a change of vendor is a change of one file.',
+};
+const sandbox = {
+  group: nodeBuiltins,
+  message: 'This code runs in the workflow sandbox, which replays: no I/O, no clock, no Node modules.',
+};
+const room = (files, patterns) => ({ files, rules: { 'no-restricted-imports': ['error', { patterns }] } });
+
+export default tseslint.config(
+  { ignores: ['lib/**', 'node_modules/**', 'test/fixtures/**'] },
+  js.configs.recommended,
+  ...tseslint.configs.recommended,
+  {
+    files: ['**/*.ts'],
+    languageOptions: { parserOptions: { project: './tsconfig.json' } },
+    rules: {
+      '@typescript-eslint/consistent-type-imports': ['error', { fixStyle: 'separate-type-imports' }],
+      '@typescript-eslint/no-floating-promises': 'error',
+      '@typescript-eslint/no-misused-promises': 'error',
+      '@typescript-eslint/no-explicit-any': 'error',
+      '@typescript-eslint/switch-exhaustiveness-check': 'error',
+      'max-lines-per-function': ['error', { max: 90, skipComments: true, skipBlankLines: true }],
+    },
+  },
+  {
+    files: ['**/*.mjs', '**/*.js'],
+    languageOptions: { globals: { process: 'readonly', console: 'readonly', URL: 'readonly', require: 'readonly' } },
+    rules: { '@typescript-eslint/no-require-imports': 'off' },
+  },
+  { files: ['test/**'], rules: { 'max-lines-per-function': 'off' } },
+
+  room(
+    ['src/domain/**'],
+    [
+      temporal,
+      sdk,
+      sandbox,
+      above('repository', 'storage', 'elasticsearch', 'steps', 'cli', 'activities', 'workflows', 'worker'),
+      outside,
+    ],
+  ),
+  room(
+    ['src/repository/**'],
+    [
+      temporal,
+      sdk,
+      above('storage', 'elasticsearch', 'steps', 'cli', 'activities', 'workflows', 'worker'),
+      outside,
+      {
+        group: nodeBuiltins.filter((name) => name !== 'node:*').concat(['node:*', '!node:zlib']),
+        message: 'The format is pure: bytes in, values out. Only zlib (CRC32, inflate) is needed.',
+      },
+    ],
+  ),
+  room(
+    ['src/storage/**'],
+    [temporal, sdk, above('elasticsearch', 'steps', 'cli', 'activities', 'workflows', 'worker'), outside],
+  ),
+  { files: ['src/storage/s3.ts'], rules: { 'no-restricted-imports': ['error', { patterns: [temporal, outside] }] } },
+  room(
+    ['src/elasticsearch/**'],
+    [temporal, sdk, above('storage', 'steps', 'cli', 'activities', 'workflows', 'worker'), outside],
+  ),
+  room(['src/steps/**'], [temporal, sdk, above('cli', 'activities', 'workflows', 'worker'), outside]),
+  room(['src/*.ts', 'src/cli/**'], [temporal, sdk, above('activities', 'workflows'), outside]),
+  room(['activities/**'], [sdk, above('cli', 'workflows', 'worker'), outside]),
+  {
+    files: ['workflows/**'],
+    rules: {
+      'no-console': 'error',
+      '@typescript-eslint/no-restricted-imports': [
+        'error',
+        {
+          patterns: [
+            sdk,
+            sandbox,
+            {
+              group: ['@temporalio/client', '@temporalio/worker', '@temporalio/activity', '@temporalio/testing'],
+              message: 'Not available in the workflow sandbox.',
+            },
+            above('repository', 'storage', 'elasticsearch', 'steps', 'cli', 'worker'),
+            {
+              group: ['**/activities', '**/activities/**'],
+              allowTypeImports: true,
+              message: 'Workflows see activity types only: nothing real crosses into the sandbox.',
+            },
+            outside,
+          ],
+        },
+      ],
+    },
+  },
+  room(['worker/**'], [sdk, outside]),
+);

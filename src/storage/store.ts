@@ -1,0 +1,87 @@
+/**
+ * The port over one bucket or directory. Keys are relative to its root, `/`-separated, without a leading slash.
+ *
+ * Every method may be called again after a failure. All take an AbortSignal and reject with its `reason`.
+ * Errors: `ConfigurationError` for credentials, permissions (403 is never "not found"), a wrong bucket or clock skew;
+ * `UnavailableError` for what may pass; `BlobMissingError` only where the store itself says that the blob is not there.
+ * Adapters retry a single request briefly (at most three tries) and nothing else: Temporal is the retry authority.
+ */
+export interface Store {
+  /** For messages: `s3://bucket`, `dir:/srv/snapshots`. Never holds a secret. */
+  readonly description: string;
+
+  /** Blobs below `prefix` (a plain string prefix), in ascending order of the key's UTF-8 bytes. */
+  list(prefix: string, signal: AbortSignal): AsyncIterable<BlobInfo>;
+
+  /** `undefined` only when the store says 404. */
+  head(key: string, signal: AbortSignal): Promise<BlobInfo | undefined>;
+
+  /**
+   * Streams the bytes `[offset, offset + length)`; to the end without a range. Throws `BlobMissingError`, and
+   * `RepositoryChangedError` when `ifMatch` (an etag from `head`) no longer holds. A body that ends early is an
+   * `UnavailableError`, never a short success.
+   */
+  read(key: string, options: ReadOptions, signal: AbortSignal): AsyncIterable<Buffer>;
+
+  /**
+   * Writes the whole blob; visible only when complete. The store is given the CRC32 of `body` and refuses other bytes
+   * (`BlobCorruptError`). With `ifAbsent`, an existing blob is left alone and `created` is false. May have written
+   * although it throws `UnavailableError`.
+   */
+  write(key: string, body: Buffer, options: WriteOptions, signal: AbortSignal): Promise<WriteReceipt>;
+
+  /** A blob that does not exist is no error. */
+  delete(key: string, signal: AbortSignal): Promise<void>;
+
+  /** Multipart: nothing is visible at `key` until `complete`. */
+  readonly uploads: Uploads;
+}
+
+export interface BlobInfo {
+  readonly key: string;
+  readonly length: number;
+  /** Opaque; equal etags of one key mean equal bytes. */
+  readonly etag: string;
+}
+
+export interface ReadOptions {
+  readonly offset?: number;
+  readonly length?: number;
+  readonly ifMatch?: string;
+}
+
+export interface WriteOptions {
+  readonly ifAbsent?: boolean;
+}
+
+export interface WriteReceipt {
+  readonly created: boolean;
+  readonly etag: string;
+  /** What the store itself answered about the bytes it holds, e.g. `crc32:9ae0daaf`; undefined where it says nothing. */
+  readonly checksum: string | undefined;
+  readonly requestId: string | undefined;
+}
+
+/** A part as the store holds it. */
+export interface UploadedPart {
+  /** 1-based. */
+  readonly number: number;
+  readonly length: number;
+  readonly etag: string;
+}
+
+export interface Uploads {
+  /** Smallest part (but the last) that the store takes, in bytes. */
+  readonly minPartBytes: number;
+  begin(key: string, signal: AbortSignal): Promise<string>;
+  /** The same number again replaces the part. The store is given the CRC32 and refuses other bytes. */
+  part(key: string, uploadId: string, number: number, body: Buffer, signal: AbortSignal): Promise<UploadedPart>;
+  /** Ascending by number; `undefined` when the store knows no such upload (completed or aborted). */
+  parts(key: string, uploadId: string, signal: AbortSignal): Promise<readonly UploadedPart[] | undefined>;
+  /** `parts` ascending. Throws `BlobMissingError` when the upload is unknown: the caller heads the key and compares. */
+  complete(key: string, uploadId: string, parts: readonly UploadedPart[], signal: AbortSignal): Promise<WriteReceipt>;
+  /** An unknown upload is no error. */
+  abort(key: string, uploadId: string, signal: AbortSignal): Promise<void>;
+  /** Unfinished uploads below `prefix`; `undefined` where the store cannot list them. */
+  unfinished(prefix: string, signal: AbortSignal): Promise<readonly { key: string; uploadId: string }[] | undefined>;
+}
