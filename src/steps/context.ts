@@ -1,3 +1,5 @@
+import { UnavailableError } from '../domain/errors';
+
 /**
  * What a step is given besides its input. Steps know no Temporal: an activity passes heartbeats and cancellation
  * through here, the CLI passes a progress line and Ctrl-C.
@@ -14,4 +16,11 @@ export interface StepContext {
    * Steps that change clusters check it right before each such request.
    */
   readonly actUntil: number;
+}
+
+/** Throws when a successor of this attempt may already run: nothing may be changed any more. */
+export function assertMayAct(context: StepContext, requestTimeoutMs: number): void {
+  context.signal.throwIfAborted();
+  if (Date.now() + requestTimeoutMs < context.actUntil) return;
+  throw new UnavailableError('This attempt is too old to change anything: a newer one takes over');
 }

@@ -1,0 +1,309 @@
+/**
+ * What crosses between workflows and activities: plain JSON, small, no secrets. Lists of indices or blobs stay in the
+ * work prefix; what crosses is a key and a digest. All times are epoch milliseconds, all sizes bytes.
+ */
+
+/** The resolved plan in the work prefix. A worker whose connections file differs from `fingerprints` refuses the task. */
+export interface PlanRef {
+  readonly migration: string;
+  readonly firstRunId: string;
+  readonly store: string;
+  /** The work prefix of this migration, `<work>/<first run id>`; `plan.json` lies below it. */
+  readonly prefix: string;
+  readonly digest: string;
+}
+
+/** What the workflow itself decides with. */
+export interface Settings {
+  readonly source: string;
+  readonly target: string;
+  readonly everyMs: number;
+  readonly atMost: number | undefined;
+  readonly restoreEveryRound: boolean;
+  readonly freezeAtMostMs: number;
+  readonly approval: boolean;
+  readonly replicas: 'before' | 'after';
+  readonly switchAliases: boolean;
+  /** Those of our search attributes that the namespace knows; a missing one must never stop a workflow. */
+  readonly searchAttributes: readonly string[];
+}
+
+export interface PreflightInput {
+  readonly plan: unknown;
+  readonly migration: string;
+  readonly firstRunId: string;
+}
+export interface PreflightResult {
+  readonly plan: PlanRef;
+  readonly settings: Settings;
+  readonly indices: number;
+  readonly bytes: number;
+  /** Sentences for people, at most 20. */
+  readonly warnings: readonly string[];
+}
+
+export interface RoundRef {
+  readonly plan: PlanRef;
+  readonly round: number;
+  readonly attempt: number;
+}
+
+export interface ScopeInput extends RoundRef {
+  /** Where the last resolved scope lies, to tell what joined, left or was re-created. */
+  readonly previous: { readonly round: number; readonly attempt: number } | undefined;
+}
+export interface ScopeResult {
+  readonly indices: number;
+  /** Sentences: what joined or left since `previous`, at most 10. */
+  readonly changes: readonly string[];
+  /** Digest over names, uuids and shard counts: equal digests mean the same scope. */
+  readonly digest: string;
+}
+
+export interface SnapshotInput extends RoundRef {
+  readonly snapshot: string;
+}
+export interface SnapshotResult {
+  readonly uuid: string;
+  readonly indices: number;
+  readonly shards: number;
+}
+
+export interface PlanTransferInput extends SnapshotInput {
+  readonly snapshotUuid: string;
+}
+export interface PlannedTransfer {
+  readonly generation: number;
+  readonly manifestDigest: string;
+  /** The whole manifest. */
+  readonly blobs: number;
+  readonly bytes: number;
+  /** What must be sent: the manifest minus what the target is proved to hold. */
+  readonly sendBlobs: number;
+  readonly sendBytes: number;
+  /** Consecutive ranges of units; a range begins only when the one before it is complete. */
+  readonly phases: readonly {
+    readonly phase: string;
+    readonly units: number;
+    readonly blobs: number;
+    readonly bytes: number;
+  }[];
+  readonly units: number;
+  readonly pages: number;
+}
+
+/** One activity of the transfer: a large file alone, or a batch of small ones. */
+export interface UnitLabel {
+  readonly unit: number;
+  readonly kind: 'blob' | 'batch';
+  /** For Temporal Web: `orders/0 __3 (1.2 GiB)`, `data batch 12: 500 blobs (63 MiB)`. */
+  readonly label: string;
+  readonly blobs: number;
+  readonly bytes: number;
+}
+export interface ReadUnitsInput extends RoundRef {
+  readonly page: number;
+}
+export interface CopyUnitInput extends RoundRef {
+  readonly page: number;
+  readonly unit: number;
+}
+export interface CopyUnitResult {
+  readonly blobs: number;
+  readonly bytes: number;
+}
+
+export interface PublishInput extends SnapshotInput {
+  readonly snapshotUuid: string;
+}
+export interface PublishResult {
+  readonly generation: number;
+}
+
+export interface RestoreInput extends PublishInput {
+  readonly settingsFor: 'round' | 'cutover';
+}
+export interface RestoreResult {
+  readonly indices: number;
+  readonly shards: number;
+  readonly totalBytes: number;
+  readonly reusedBytes: number;
+}
+
+export interface LeaseInput {
+  readonly plan: PlanRef;
+  readonly freeze: number;
+  /** The round whose scope is frozen. */
+  readonly scope: { readonly round: number; readonly attempt: number };
+  readonly freezeAtMostMs: number;
+  readonly by: string | undefined;
+  readonly searchAttributes: readonly string[];
+}
+export interface FreezeRef {
+  readonly plan: PlanRef;
+  readonly freeze: number;
+}
+export interface FreezeRecordInput extends FreezeRef {
+  readonly scope: { readonly round: number; readonly attempt: number };
+  readonly deadline: number;
+}
+export interface FreezeRecordResult {
+  readonly digest: string;
+  readonly indices: number;
+  /** Indices whose owner had blocked them before us: they stay blocked. */
+  readonly alreadyBlocked: number;
+}
+export interface BlockResult {
+  readonly method: 'block-api' | 'settings';
+  readonly blockedAt: number;
+}
+export interface QuiescenceInput extends FreezeRef {
+  readonly block: BlockResult;
+}
+export interface QuiescenceResult {
+  readonly provedBy: 'block-api' | 'tasks-and-counters' | 'writers-stopped';
+  readonly countersDigest: string;
+  readonly provedAt: number;
+}
+export interface UnblockResult {
+  readonly unblocked: number;
+  readonly leftBlocked: number;
+}
+/** What the lease tells its parent, by signal. */
+export interface Quiescent {
+  readonly freeze: number;
+  readonly firstBlockAt: number;
+  readonly quiescentAt: number;
+  readonly deadline: number;
+  readonly indices: number;
+}
+/** The lease's result. */
+export interface LeaseResult {
+  readonly outcome: 'committed' | 'released';
+  /** Why it was released, a sentence. */
+  readonly why: string | undefined;
+  readonly firstBlockAt: number | undefined;
+  readonly endedAt: number;
+}
+
+export interface RecheckInput extends RestoreInput {
+  readonly freeze: number;
+}
+export interface RecheckResult {
+  /** Sentences; empty means that commit may follow. */
+  readonly objections: readonly string[];
+}
+
+export interface VerifyResult {
+  readonly digest: string;
+  readonly passed: number;
+  readonly failed: number;
+  readonly documents: number;
+  /** The first ten failed rows, a sentence each. */
+  readonly failures: readonly string[];
+}
+
+export interface SwitchResult {
+  readonly indices: number;
+  readonly aliases: number;
+}
+
+export interface RoundSummary {
+  readonly round: number;
+  readonly attempt: number;
+  readonly snapshot: string;
+  readonly final: boolean;
+  readonly outcome: 'done' | 'given-up';
+  readonly why?: string;
+  readonly startedAt: number;
+  readonly endedAt: number;
+  readonly indices: number;
+  readonly blobs: number;
+  readonly bytes: number;
+  readonly sentBlobs: number;
+  readonly sentBytes: number;
+  readonly restoredBytes: number;
+  readonly reusedBytes: number;
+  /** Milliseconds by step: scope, snapshot, plan, transfer, publish, restore. */
+  readonly steps: Readonly<Record<string, number>>;
+}
+
+/** From the first block until clients may write on the target. */
+export interface FreezeWindow {
+  readonly totalMs: number;
+  /** Without the time spent waiting for `approve` and in parks. */
+  readonly machineMs: number;
+  readonly waitedMs: number;
+  readonly steps: Readonly<Record<string, number>>;
+}
+
+export interface Totals {
+  readonly rounds: number;
+  readonly givenUp: number;
+  readonly sentBlobs: number;
+  readonly sentBytes: number;
+}
+
+export interface ReportInput {
+  readonly plan: PlanRef;
+  readonly outcome: 'done' | 'aborted' | 'cancelled';
+  readonly startedAt: number;
+  readonly endedAt: number;
+  readonly rounds: readonly RoundSummary[];
+  readonly totals: Totals;
+  readonly freezeWindow: FreezeWindow | undefined;
+  readonly approvedBy: { readonly who: string; readonly why: string } | undefined;
+  /** The final round, whose ledger the report quotes. */
+  readonly final: { readonly round: number; readonly attempt: number } | undefined;
+  readonly freeze: number | undefined;
+  readonly notes: readonly string[];
+}
+export interface CleanUpInput {
+  readonly plan: PlanRef;
+  readonly outcome: 'done' | 'aborted' | 'cancelled';
+}
+export interface CleanUpResult {
+  /** What remains and how to remove it, sentences, at most 20. */
+  readonly remains: readonly string[];
+}
+/** The workflow's result; the whole of it lies at `place`. */
+export interface Report {
+  readonly outcome: 'done';
+  readonly place: { readonly store: string; readonly key: string; readonly digest: string };
+  readonly rounds: readonly RoundSummary[];
+  readonly totals: Totals;
+  readonly freezeWindow: FreezeWindow | undefined;
+  readonly verification: VerifyResult;
+  readonly remains: readonly string[];
+  readonly warnings: readonly string[];
+}
+
+/** From the transfer to its parent, at most once a minute, on phase changes, and 100 times a round. */
+export interface TransferProgress {
+  readonly round: number;
+  readonly phase: string;
+  readonly blobsDone: number;
+  readonly bytesDone: number;
+  readonly blobs: number;
+  readonly bytes: number;
+  readonly at: number;
+}
+export interface TransferInput extends RoundRef {
+  readonly planned: PlannedTransfer;
+  /** Whom to tell; undefined tells nobody. */
+  readonly parent: string | undefined;
+  readonly searchAttributes: readonly string[];
+  /** Carried over continue-as-new. */
+  readonly resume?: TransferCursor;
+}
+export interface TransferCursor {
+  readonly nextPage: number;
+  readonly blobsDone: number;
+  readonly bytesDone: number;
+  readonly signalsSent: number;
+  readonly startedAt: number;
+}
+export interface TransferResult {
+  readonly blobs: number;
+  readonly bytes: number;
+}

@@ -1,0 +1,116 @@
+/**
+ * Every name we mint, in one place: snapshots, registrations, and the keys of work files and evidence.
+ * Keys are relative to the root of the target store.
+ */
+
+/** `snapferry-<12 hex>-r<round>-a<attempt>`. `token` is fresh for every request, so an old snapshot is never taken for a new one. */
+export function snapshotName(token: string, round: number, attempt: number): string {
+  return `snapferry-${token}-r${round}-a${attempt}`;
+}
+
+/** The registration that a migration creates for itself in a cluster. */
+export function registrationName(firstRunId: string): string {
+  return `snapferry-${firstRunId.replace(/-/g, '').slice(0, 12)}`;
+}
+
+/** `<migration>/freeze-<n>`: the lease's workflow id. */
+export function leaseWorkflowId(migration: string, freeze: number): string {
+  return `${migration}/freeze-${freeze}`;
+}
+
+/** `<migration>/round-<n>-a<attempt>`: the transfer's workflow id. */
+export function transferWorkflowId(migration: string, round: number, attempt: number): string {
+  return `${migration}/round-${round}-a${attempt}`;
+}
+
+const padded = (n: number) => String(n).padStart(4, '0');
+
+/** A key below a base path, which may be empty. */
+export function below(basePath: string, key: string): string {
+  return basePath === '' ? key : `${basePath}/${key}`;
+}
+
+/** Keys of the files one migration keeps below `<work>/<first run id>`. */
+export class WorkKeys {
+  constructor(readonly prefix: string) {}
+
+  static of(work: string, firstRunId: string): WorkKeys {
+    return new WorkKeys(`${work}/${firstRunId}`);
+  }
+
+  get plan(): string {
+    return `${this.prefix}/plan.json`;
+  }
+  get report(): string {
+    return `${this.prefix}/report.json`;
+  }
+  /** `undo/<name>.json`: the old value of a thing we changed and put back at the end. */
+  registration(cluster: string, name: string): string {
+    return `${this.prefix}/registrations/${cluster}-${name}.json`;
+  }
+  round(round: number, attempt: number): RoundKeys {
+    return new RoundKeys(`${this.prefix}/round-${padded(round)}-a${attempt}`);
+  }
+  /** All rounds share this prefix, so that one listing finds every proof. */
+  get rounds(): string {
+    return `${this.prefix}/round-`;
+  }
+  freeze(freeze: number): FreezeKeys {
+    return new FreezeKeys(`${this.prefix}/freeze-${padded(freeze)}`);
+  }
+}
+
+/** Files of one attempt at one round. */
+export class RoundKeys {
+  constructor(readonly prefix: string) {}
+  get scope(): string {
+    return `${this.prefix}/scope.json`;
+  }
+  /** One JSON object: the manifest without its blobs. */
+  get manifest(): string {
+    return `${this.prefix}/manifest.json`;
+  }
+  /** One JSON line per blob. */
+  get blobs(): string {
+    return `${this.prefix}/blobs.jsonl`;
+  }
+  /** Bytes that are published from here, because the source may delete them. */
+  volatile(key: string): string {
+    return `${this.prefix}/volatile/${key}`;
+  }
+  units(page: number): string {
+    return `${this.prefix}/units/${padded(page)}.json`;
+  }
+  proof(unit: number): string {
+    return `${this.prefix}/proofs/${padded(unit)}.jsonl`;
+  }
+  get ledger(): string {
+    return `${this.prefix}/ledger.json`;
+  }
+}
+
+/** Files of one freeze. */
+export class FreezeKeys {
+  constructor(readonly prefix: string) {}
+  /** Written before the first block is sent; what `unfreeze` undoes. */
+  get record(): string {
+    return `${this.prefix}/record.json`;
+  }
+  get quiescence(): string {
+    return `${this.prefix}/quiescence.json`;
+  }
+  /** `committed` or `released`, written by the lease at its end. */
+  get outcome(): string {
+    return `${this.prefix}/outcome.json`;
+  }
+}
+
+/** Who may publish to a target location. Lies in the work prefix: the location itself holds a repository and nothing else. */
+export function locationOwnerKey(work: string, basePath: string): string {
+  return `${work}/owners/location/${encodeURIComponent(basePath)}/owner.json`;
+}
+
+/** Who may restore over, close and unblock a target index. */
+export function indexOwnerKey(work: string, clusterUuid: string, index: string): string {
+  return `${work}/owners/index/${clusterUuid}/${encodeURIComponent(index)}/owner.json`;
+}

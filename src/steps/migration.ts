@@ -1,0 +1,94 @@
+import type { Config } from '../config';
+import { UnavailableError } from '../domain/errors';
+import type { PlanRef } from '../domain/exchange';
+import { WorkKeys } from '../domain/names';
+import type { ResolvedPlan } from '../domain/plan';
+import type { Cluster, ClusterInfo } from '../elasticsearch/cluster';
+import type { Store } from '../storage/store';
+import type { StepContext } from './context';
+import { requireJson } from './files';
+
+/** What every step is built on; one per process. `cluster` and `store` open on first use and are then shared. */
+export interface StepDeps {
+  readonly config: Config;
+  cluster(name: string): Cluster;
+  store(name: string): Store;
+  /** Search attributes that the Temporal namespace knows; empty where there is no Temporal. */
+  searchAttributes(): Promise<readonly string[]>;
+}
+
+/** A registration that this migration uses in one cluster. */
+export interface Registration {
+  readonly cluster: string;
+  readonly name: string;
+  /** False for one that existed before us (`repository.*.name`): never changed, never removed. */
+  readonly ours: boolean;
+}
+
+/** `plan.json` in the work prefix: written once by preflight, never changed. */
+export interface PlanFile {
+  readonly plan: ResolvedPlan;
+  readonly migration: string;
+  readonly firstRunId: string;
+  readonly clusters: { readonly source: ClusterInfo; readonly target: ClusterInfo };
+  readonly registrations: { readonly source: Registration; readonly target: Registration };
+  /** Of every cluster and store the plan names: URL, bucket, region, endpoint, hashed. */
+  readonly fingerprints: {
+    readonly clusters: Readonly<Record<string, string>>;
+    readonly stores: Readonly<Record<string, string>>;
+  };
+}
+
+/** A migration as steps see it: its plan, its two ends, its files. */
+export interface Migration extends PlanFile {
+  readonly ref: PlanRef;
+  readonly source: Cluster;
+  readonly target: Cluster;
+  readonly sourceStore: Store;
+  /** Holds the work prefix too. */
+  readonly targetStore: Store;
+  readonly keys: WorkKeys;
+}
+
+/**
+ * Reads the resolved plan and opens what it names. Throws `UnavailableError` when this worker's connections file
+ * describes a name otherwise than at preflight: another worker may be right, and the operator can mend this one.
+ */
+export async function openMigration(deps: StepDeps, ref: PlanRef, context: StepContext): Promise<Migration> {
+  const targetStore = deps.store(ref.store);
+  const keys = new WorkKeys(ref.prefix);
+  const file = await requireJson<PlanFile>(targetStore, keys.plan, context.signal, ref.digest);
+  refuseOtherConnections(deps.config, file.fingerprints);
+  return {
+    ...file,
+    ref,
+    source: deps.cluster(file.plan.source),
+    target: deps.cluster(file.plan.target),
+    sourceStore: deps.store(file.plan.repository.source.store),
+    targetStore,
+    keys,
+  };
+}
+
+/** The fingerprints of everything a plan names. */
+export function fingerprintsOf(config: Config, plan: ResolvedPlan): PlanFile['fingerprints'] {
+  const stores = [plan.repository.source.store, plan.repository.target.store];
+  const of = (kind: 'cluster' | 'store', names: readonly string[]) =>
+    Object.fromEntries(names.map((name) => [name, config.fingerprint(kind, name)]));
+  return { clusters: of('cluster', [plan.source, plan.target]), stores: of('store', stores) };
+}
+
+function refuseOtherConnections(config: Config, recorded: PlanFile['fingerprints']): void {
+  const check = (kind: 'cluster' | 'store', expected: Readonly<Record<string, string>>) => {
+    for (const [name, fingerprint] of Object.entries(expected)) {
+      if (config.fingerprint(kind, name) === fingerprint) continue;
+      throw new UnavailableError(
+        `This worker's connections file describes ${kind} '${name}' otherwise than at the start of the migration: ` +
+          'give every worker the same file',
+        { subject: { [kind]: name } },
+      );
+    }
+  };
+  check('cluster', recorded.clusters);
+  check('store', recorded.stores);
+}

@@ -1,0 +1,63 @@
+/** `scope.json` of a round: the concrete indices, as the source had them when the round began. */
+export interface ScopeFile {
+  readonly indices: readonly ScopedIndex[];
+}
+
+export interface ScopedIndex {
+  readonly name: string;
+  readonly uuid: string;
+  readonly shards: number;
+  readonly replicas: number;
+  readonly createdVersionId: number;
+}
+
+/** `manifest.json` of a round: the manifest without its blobs, which lie beside it as JSON lines. */
+export interface ManifestFile {
+  readonly snapshot: { readonly name: string; readonly uuid: string; readonly versionId: number };
+  readonly generation: number;
+  readonly indices: readonly import('../repository').ManifestIndex[];
+  readonly blobs: number;
+  readonly bytes: number;
+  /** Keys whose bytes are published from `volatile/` of the round. */
+  readonly volatile: readonly string[];
+  /** Every snapshot the source listed at planning; if one is gone at publishing, the plan is void. */
+  readonly fence: readonly { readonly name: string; readonly uuid: string }[];
+}
+
+/** `record.json` of a freeze: written before the first block is sent, and all that undoing it needs. */
+export interface FreezeRecord {
+  readonly cluster: { readonly name: string; readonly uuid: string };
+  readonly freeze: number;
+  readonly deadline: number;
+  readonly indices: readonly {
+    readonly name: string;
+    readonly uuid: string;
+    /** Its owner had blocked writes before us: it stays blocked. */
+    readonly blockedBefore: boolean;
+  }[];
+}
+
+/** `quiescence.json` of a freeze: counters per shard once no write could be in flight any more. */
+export interface QuiescenceFile {
+  readonly counters: Readonly<
+    Record<
+      string,
+      readonly {
+        readonly shard: number;
+        readonly indexTotal: number;
+        readonly deleteTotal: number;
+        readonly maxSeqNo?: number;
+      }[]
+    >
+  >;
+}
+
+/** `owner.json` of a target location or index. */
+export interface OwnerFile {
+  readonly migration: string;
+  readonly firstRunId: string;
+  /** Of a target index: uuids that we restored. */
+  readonly uuids?: readonly string[];
+  /** The snapshot whose restore into this index was requested last: recorded before the request. */
+  readonly restoring?: { readonly repository: string; readonly snapshot: string };
+}
