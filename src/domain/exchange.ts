@@ -203,6 +203,31 @@ export interface VerifyResult {
   readonly failures: readonly string[];
 }
 
+/** What stands in `outcome.json`; whoever wrote first decides. */
+export interface FreezeOutcome {
+  readonly outcome: 'committed' | 'released';
+  readonly why?: string;
+}
+export interface FreezeOutcomeInput extends FreezeRef, FreezeOutcome {}
+export interface SourceStateInput extends FreezeRef {
+  readonly expect: 'blocked' | 'unblocked';
+}
+export interface SourceStateResult {
+  /** Sentences; empty when every index of the freeze is as expected. */
+  readonly differing: readonly string[];
+}
+
+export interface ReplicasInput extends RoundRef {
+  readonly wait: boolean;
+}
+export interface ReplicasResult {
+  readonly indices: number;
+  readonly note?: string;
+}
+
+export interface SwitchInput extends RoundRef {
+  readonly freeze: number;
+}
 export interface SwitchResult {
   readonly indices: number;
   readonly aliases: number;
@@ -258,6 +283,11 @@ export interface ReportInput {
   readonly freeze: number | undefined;
   readonly notes: readonly string[];
 }
+export interface ReportPlace {
+  readonly store: string;
+  readonly key: string;
+  readonly digest: string;
+}
 export interface CleanUpInput {
   readonly plan: PlanRef;
   readonly outcome: 'done' | 'aborted' | 'cancelled';
@@ -269,7 +299,7 @@ export interface CleanUpResult {
 /** The workflow's result; the whole of it lies at `place`. */
 export interface Report {
   readonly outcome: 'done';
-  readonly place: { readonly store: string; readonly key: string; readonly digest: string };
+  readonly place: ReportPlace;
   readonly rounds: readonly RoundSummary[];
   readonly totals: Totals;
   readonly freezeWindow: FreezeWindow | undefined;
@@ -286,6 +316,7 @@ export interface TransferProgress {
   readonly bytesDone: number;
   readonly blobs: number;
   readonly bytes: number;
+  readonly startedAt: number;
   readonly at: number;
 }
 export interface TransferInput extends RoundRef {

@@ -1,0 +1,199 @@
+import { formatBytes, formatDuration } from './durations';
+import type { RoundSummary, TransferProgress } from './exchange';
+import { decideFreeze, forecastFreezeMs, roundsPaused } from './state';
+import type { View } from './state';
+
+/**
+ * What people read while it runs: Temporal Web's current details and the `status` query say the same, from one view.
+ * Lists, not wide tables, and what the operator can do now comes first: Temporal Web clips long details.
+ */
+
+/** The answer of the `status` query. */
+export interface Status {
+  readonly phase: string;
+  readonly step?: string;
+  readonly round: number;
+  readonly youCan: readonly string[];
+  readonly parked?: { readonly step: string; readonly code: string; readonly why: string; readonly since: string };
+  readonly progress?: {
+    readonly phase: string;
+    readonly blobs: string;
+    readonly bytes: string;
+    readonly percent: number;
+    readonly bytesPerSecond: number | null;
+    readonly etaSeconds: number | null;
+  };
+  readonly freeze?: { readonly lease: string; readonly deadline: string; readonly writesBlockedAt?: string };
+  readonly nextRound?: string;
+  readonly forecast: { readonly freezeWindowMs: number | null };
+  readonly rounds: readonly string[];
+  readonly totals: {
+    readonly rounds: number;
+    readonly givenUp: number;
+    readonly sentBlobs: number;
+    readonly sentBytes: number;
+  };
+  readonly warnings: readonly string[];
+  readonly notes: readonly string[];
+}
+
+const iso = (ms: number) => new Date(ms).toISOString();
+const clock = (ms: number) => `${iso(ms).slice(11, 19)} UTC`;
+
+export function statusOf(view: View, now: number): Status {
+  const { state, park, progress, freeze } = view;
+  const forecastMs = state === undefined ? 0 : forecastFreezeMs(state);
+  return {
+    phase: park === undefined ? view.phase : 'parked',
+    ...(view.step === undefined ? {} : { step: view.step }),
+    round: state?.nextRound ?? 0,
+    youCan: operatorCan(view, now),
+    ...(park === undefined
+      ? {}
+      : { parked: { step: park.step, code: park.code, why: park.why, since: iso(park.since) } }),
+    ...(progress === undefined ? {} : { progress: progressOf(progress) }),
+    ...(freeze === undefined
+      ? {}
+      : {
+          freeze: {
+            lease: freeze.lease,
+            deadline: iso(freeze.deadline),
+            ...(freeze.quiescentAt === undefined ? {} : { writesBlockedAt: iso(freeze.quiescentAt) }),
+          },
+        }),
+    ...(view.phase === 'between rounds' && state?.nextRoundAt !== undefined && !roundsPaused(state)
+      ? { nextRound: iso(state.nextRoundAt) }
+      : {}),
+    forecast: { freezeWindowMs: forecastMs === 0 ? null : forecastMs },
+    rounds: (state?.rounds ?? []).map(roundLine),
+    totals: state?.totals ?? { rounds: 0, givenUp: 0, sentBlobs: 0, sentBytes: 0 },
+    warnings: state?.warnings ?? [],
+    notes: (state?.notes ?? []).map((note) => `${clock(note.at)} ${note.text}`),
+  };
+}
+
+function progressOf(progress: TransferProgress): NonNullable<Status['progress']> {
+  const elapsed = (progress.at - progress.startedAt) / 1000;
+  const rate = elapsed > 0 && progress.bytesDone > 0 ? progress.bytesDone / elapsed : null;
+  return {
+    phase: progress.phase,
+    blobs: `${progress.blobsDone} of ${progress.blobs}`,
+    bytes: `${formatBytes(progress.bytesDone)} of ${formatBytes(progress.bytes)}`,
+    percent: progress.bytes === 0 ? 100 : Math.floor((100 * progress.bytesDone) / progress.bytes),
+    bytesPerSecond: rate === null ? null : Math.round(rate),
+    etaSeconds: rate === null ? null : Math.ceil((progress.bytes - progress.bytesDone) / rate),
+  };
+}
+
+/** What a signal or update would do right now, most useful first. */
+export function operatorCan(view: View, now: number): string[] {
+  const { park, state } = view;
+  if (view.phase === 'done') return ['nothing: the migration is done'];
+  if (view.phase === 'aborting') return ['nothing: it undoes what it did and ends'];
+  if (park !== undefined) return parkedOptions(view);
+  switch (view.phase) {
+    case 'awaiting approval':
+      return [
+        'update `approve` {"who","why"}: commit and let clients write on the target',
+        'signal `unfreeze-writes`: back to rounds',
+        'signal `abort`',
+      ];
+    case 'freezing':
+    case 'cutover':
+      return [
+        'signal `unfreeze-writes`: unblock the source, back to rounds',
+        'update `approve` with {"ifVerified":true}',
+        'signal `abort`',
+      ];
+    case 'committed':
+      return ['wait: the last point of return has passed, the target is being opened'];
+    case 'preflight':
+      return ['wait for preflight', 'signal `abort`'];
+    default:
+      return roundOptions(
+        state === undefined ? 'none' : decideFreeze(state, now).kind,
+        state?.freezeRequest !== undefined,
+      );
+  }
+}
+
+function parkedOptions(view: View): string[] {
+  const always = ['signal `retry`: repeat the parked step once its cause is gone'];
+  if (view.phase === 'committed') return always;
+  return view.freeze === undefined
+    ? [...always, 'signal `abort`: undo and end']
+    : [...always, 'signal `unfreeze-writes`: unblock the source, back to rounds', 'signal `abort`: undo and end'];
+}
+
+function roundOptions(freeze: string, requested: boolean): string[] {
+  const cancel = requested ? [`signal \`unfreeze-writes\`: withdraw the requested freeze (${freeze})`] : [];
+  const begin =
+    requested && freeze !== 'held' ? [] : ['signal `freeze-writes`: block writes on the source and cut over'];
+  return [...begin, ...cancel, 'signal `run-round`: one round now', 'signal `abort`: undo and end'];
+}
+
+/** One line per round, for status, Temporal Web and the report. */
+export function roundLine(round: RoundSummary): string {
+  const name = round.round === 0 ? 'baseline' : round.final ? `final round ${round.round}` : `round ${round.round}`;
+  const took = formatDuration(round.endedAt - round.startedAt);
+  if (round.outcome === 'given-up')
+    return `${name} (attempt ${round.attempt}) given up after ${took}: ${round.why ?? ''}`;
+  return (
+    `${name}: ${round.sentBlobs} of ${round.blobs} blobs sent (${formatBytes(round.sentBytes)} of ${formatBytes(round.bytes)}), ` +
+    `${formatBytes(round.reusedBytes)} of ${formatBytes(round.restoredBytes)} reused by the target, ${took}`
+  );
+}
+
+/** Markdown for Temporal Web. */
+export function detailsOf(view: View, now: number): string {
+  const status = statusOf(view, now);
+  const lines = [
+    `**${headline(view)}**`,
+    '',
+    ...(status.parked === undefined
+      ? []
+      : [`Parked at *${status.parked.step}* (${status.parked.code}): ${status.parked.why}`, '']),
+    'You can now:',
+    ...status.youCan.map((text) => `- ${text}`),
+    '',
+    ...(status.progress === undefined
+      ? []
+      : [
+          `Transfer: ${status.progress.phase}, ${status.progress.blobs} blobs, ${status.progress.bytes} (${status.progress.percent} %)`,
+          '',
+        ]),
+    ...(status.freeze === undefined
+      ? []
+      : [
+          `Freeze: lease \`${status.freeze.lease}\`, releases by itself at ${status.freeze.deadline} unless committed`,
+          '',
+        ]),
+    ...(status.nextRound === undefined ? [] : [`Next round: ${status.nextRound}`, '']),
+    ...section('Rounds', status.rounds.slice(-8).reverse()),
+    ...section('Notes', status.notes.slice(-8).reverse()),
+    ...section('Warnings', status.warnings),
+  ];
+  return lines.join('\n').slice(0, 19_000);
+}
+
+function headline(view: View): string {
+  if (view.park !== undefined) return 'Parked: the operator is needed';
+  const round = view.state?.nextRound ?? 0;
+  const step = view.step === undefined ? '' : `: ${view.step}`;
+  switch (view.phase) {
+    case 'round':
+      return `Round ${round}${step}`;
+    case 'between rounds':
+      return view.state !== undefined && roundsPaused(view.state)
+        ? 'Rounds are paused: rounds.atMost is reached'
+        : 'Waiting for the next round';
+    case 'awaiting approval':
+      return 'Verified. Waiting for approval while writes are blocked on the source';
+    default:
+      return `${view.phase.charAt(0).toUpperCase()}${view.phase.slice(1)}${step}`;
+  }
+}
+
+function section(title: string, lines: readonly string[]): string[] {
+  return lines.length === 0 ? [] : [`${title}:`, ...lines.map((line) => `- ${line}`), ''];
+}
