@@ -1,0 +1,11 @@
+// Real servers on a bare machine, without Docker: for the demo, the tests and `npm run stack`.
+export { startElasticsearch } from './elasticsearch';
+export type { ElasticsearchOptions, ElasticsearchServer } from './elasticsearch';
+export { freePort } from './ports';
+export { stopAll } from './processes';
+export type { Server } from './processes';
+export { shareDirectory } from './sharing';
+export { startTemporal, temporalCli } from './temporal';
+export type { TemporalOptions, TemporalServer } from './temporal';
+export { startVersitygw } from './versitygw';
+export type { S3Options, S3Server } from './versitygw';
