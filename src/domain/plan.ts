@@ -1,0 +1,401 @@
+import { z } from 'zod';
+import { DURATION_PATTERN, parseDuration } from './durations';
+import { ConfigurationError } from './errors';
+
+/**
+ * The plan: the single JSON argument of workflow type `migrate`. This file is its specification: every field, every
+ * default, and what is refused. Keys of features that have not landed are known and refused as such, so that nobody
+ * believes they work; a misspelt key is refused as unknown. All faults come in one answer, each with its path.
+ */
+
+/** What the operator writes. */
+export type PlanInput = z.input<typeof planSchema>;
+
+/** The plan with every default filled in: plain JSON, durations in milliseconds. */
+export interface ResolvedPlan {
+  readonly source: string;
+  readonly target: string;
+  readonly indices: readonly string[];
+  readonly repository: {
+    readonly source: PlannedRepository;
+    readonly target: PlannedRepository;
+    /** Prefix in the target store, without slashes at its ends. */
+    readonly work: string;
+  };
+  readonly rounds: { readonly everyMs: number; readonly atMost?: number };
+  readonly restore: {
+    readonly strategy: 'close';
+    readonly everyRound: boolean;
+    readonly settings: Readonly<Record<string, string | number | boolean>>;
+    /** Names and `*` patterns. */
+    readonly dropSettings: readonly string[];
+    readonly aliases: 'switchover' | 'none';
+  };
+  readonly cutover: {
+    readonly freezeAtMostMs: number;
+    readonly approval: boolean;
+    readonly replicas: 'before' | 'after';
+    readonly verify: { readonly level: 'counts' };
+    readonly switchover: { readonly aliases: Readonly<Record<string, string>> };
+    readonly writersStopped: boolean;
+  };
+  readonly cleanup: { readonly snapshots: 'keep'; readonly registrations: 'remove' | 'keep' };
+}
+
+export interface PlannedRepository {
+  readonly store: string;
+  /** Without slashes at its ends; empty is the store's root. */
+  readonly basePath: string;
+  /** An existing registration to use instead of our own. */
+  readonly name?: string;
+}
+
+/** @throws ConfigurationError that holds every fault, as `path: what is wrong` */
+export function parsePlan(raw: unknown): ResolvedPlan {
+  if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) {
+    throw new ConfigurationError(
+      `The plan must be one JSON object with at least source, target, indices and repository, but ${kindOf(raw)} was given`,
+    );
+  }
+  const read = readStrictly(planSchema, raw);
+  if (!read.ok) throw new ConfigurationError(`The plan is refused: ${read.faults.join('; ')}`);
+  return resolve(read.value);
+}
+
+function kindOf(raw: unknown): string {
+  if (raw === undefined) return 'nothing';
+  if (raw === null) return 'null';
+  return Array.isArray(raw) ? 'a list' : `a ${typeof raw}`;
+}
+
+function resolve(plan: z.output<typeof planSchema>): ResolvedPlan {
+  const { rounds, cutover } = plan;
+  const { verify } = cutover;
+  return {
+    source: plan.source,
+    target: plan.target,
+    indices: plan.indices,
+    repository: plan.repository,
+    rounds: { everyMs: milliseconds(rounds.every), ...(rounds.atMost === undefined ? {} : { atMost: rounds.atMost }) },
+    restore: {
+      strategy: plan.restore.strategy,
+      everyRound: plan.restore.everyRound,
+      settings: plan.restore.settings,
+      dropSettings: plan.restore.dropSettings,
+      aliases: plan.restore.aliases,
+    },
+    cutover: {
+      freezeAtMostMs: milliseconds(cutover.freezeAtMost),
+      approval: cutover.approval,
+      replicas: cutover.replicas,
+      verify: { level: typeof verify === 'string' ? verify : verify.level },
+      switchover: { aliases: cutover.switchover.aliases },
+      writersStopped: cutover.writersStopped,
+    },
+    cleanup: plan.cleanup,
+  };
+}
+
+function milliseconds(duration: string): number {
+  return parseDuration(duration) ?? 0; // the schema let only durations through
+}
+
+// --- The schema -----------------------------------------------------------------------------------------------------
+
+const NOT_LANDED = 'has not landed yet';
+
+/** A key of the contract whose feature does not exist yet: its form is known, its use refused. */
+function notLanded<T extends z.ZodType>(schema: T) {
+  return schema
+    .refine(() => false, { error: NOT_LANDED })
+    .optional()
+    .describe(`This ${NOT_LANDED}: leave it out.`);
+}
+
+/** One of `values`, of which only `landed` work yet. */
+function choice<const All extends readonly string[], const Landed extends All[number]>(
+  values: All,
+  landed: readonly Landed[],
+) {
+  return z
+    .enum(values)
+    .refine((value) => landed.some((one) => one === value), {
+      error: (issue) => `'${String(issue.input)}' ${NOT_LANDED}: use ${landed.map((one) => `'${one}'`).join(' or ')}`,
+    })
+    .transform((value) => value as unknown as Landed);
+}
+
+/** Longer intervals than this are typing errors, and Temporal's timers end not much later. */
+const LONGEST = '365d';
+
+function duration(shortest = '0s') {
+  return z
+    .string()
+    .regex(DURATION_PATTERN, { error: 'must be a duration such as 20s, 15m or 1h30m' })
+    .refine((text) => within(text, shortest, LONGEST), { error: `must be from ${shortest} to ${LONGEST}` });
+}
+
+function within(text: string, shortest: string, longest: string): boolean {
+  const ms = parseDuration(text);
+  return ms === undefined || (ms >= milliseconds(shortest) && ms <= milliseconds(longest));
+}
+
+const name = z.string().regex(/^\S(.*\S)?$/, { error: 'must be a name, without spaces at its ends' });
+
+const bytesPerSecond = z.int().positive();
+
+/** None of these can stand in the name of an index. */
+const indexItem = z.string().regex(/^-?[^-\s\\/?"<>|,][^\s\\/?"<>|,]*$/, {
+  error: 'must be the name of an index or a pattern with *, after a - to exclude, one per item',
+});
+
+const indices = z
+  .array(indexItem)
+  .min(1, { error: 'must name at least one index' })
+  .refine((items) => !items[0]?.startsWith('-'), {
+    path: [0],
+    error: 'must not be an exclusion: nothing is included before it',
+  })
+  .describe('Names and patterns with *, in order; a leading - excludes. Dot indices only when named exactly.');
+
+/** Below the root of a store: `a/b`, never `/a`, `a/`, `a//b` or `../a`. */
+const storePath = z.string().superRefine((path, context) => {
+  const fault = pathFault(path);
+  if (fault !== undefined) context.addIssue(fault);
+});
+
+function pathFault(path: string): string | undefined {
+  if (path === '') return undefined;
+  if (path.startsWith('/') || path.endsWith('/')) return 'must not begin or end with a slash';
+  if (path.includes('\\')) return 'must not hold a backslash';
+  if (path.trim() !== path) return 'must not begin or end with a space';
+  const odd = path.split('/').find((segment) => segment === '' || segment === '.' || segment === '..');
+  return odd === undefined ? undefined : `must not hold a segment '${odd}'`;
+}
+
+const repositoryEnd = z.strictObject({
+  store: name.describe('A store of the connections file.'),
+  basePath: storePath.default('').describe("The repository's folder in the store; empty is its root."),
+  name: z
+    .string()
+    .regex(/^[^\s,/\\*?"<>|#]+$/, { error: 'must be the name of a registered repository' })
+    .optional()
+    .describe('Use this existing registration; it is never changed and never removed.'),
+});
+
+const repository = z
+  .strictObject({
+    source: repositoryEnd,
+    target: repositoryEnd,
+    work: storePath
+      .refine((path) => path !== '', { error: 'must not be empty' })
+      .default('snapferry-work')
+      .describe('Prefix for work files and evidence in the target store.'),
+  })
+  // Runs beside other faults too, so that one answer holds everything; then some values are not what they should be.
+  .superRefine(
+    (value, context) => placementFaults(value, (path, message) => context.addIssue({ code: 'custom', path, message })),
+    {
+      when: ({ value }) => isPlaced(value),
+    },
+  );
+
+interface Placement {
+  readonly source: { readonly store: string; readonly basePath: string };
+  readonly target: { readonly store: string; readonly basePath: string };
+  readonly work: string;
+}
+
+function isPlaced(value: unknown): value is Placement {
+  const end = z.object({ store: z.string(), basePath: z.string() });
+  return z.object({ source: end, target: end, work: z.string() }).safeParse(value).success;
+}
+
+function placementFaults({ source, target, work }: Placement, fault: (path: string[], message: string) => void): void {
+  const oneStore = source.store === target.store;
+  if (oneStore && source.basePath === target.basePath) {
+    return fault(['target'], 'is the place of repository.source: shared repositories have not landed yet');
+  }
+  if (target.basePath === '')
+    fault(['target', 'basePath'], "must not be empty: the target's repository needs a folder of its own");
+  if (oneStore && overlap(source.basePath, target.basePath)) {
+    fault(['target', 'basePath'], 'and repository.source.basePath must not lie inside each other');
+  }
+  if (overlap(target.basePath, work) || (oneStore && overlap(source.basePath, work))) {
+    fault(['work'], 'and a base path must not lie inside each other');
+  }
+}
+
+/**
+ * Whether one lies inside the other. Beside a repository at the root of a store everything but its `indices` is free:
+ * Elasticsearch never lists it.
+ */
+function overlap(basePath: string, other: string): boolean {
+  if (basePath === '') return `${other}/`.startsWith('indices/');
+  return `${other}/`.startsWith(`${basePath}/`) || `${basePath}/`.startsWith(`${other}/`);
+}
+
+const rounds = z.strictObject({
+  every: duration('1s')
+    .default('15m')
+    .describe("From the end of a round to the start of the next, stretched to the round's own duration."),
+  atMost: z
+    .int()
+    .positive()
+    .optional()
+    .describe('When this many rounds are done they pause; run-round and freeze-writes still work.'),
+  window: notLanded(z.strictObject({ from: z.string(), to: z.string(), timeZone: z.string() })),
+});
+
+const limits = z.strictObject({
+  bytesPerSecond: bytesPerSecond.optional(),
+  byHour: z.array(bytesPerSecond).length(24).optional(),
+  snapshotBytesPerSecond: bytesPerSecond.optional(),
+  restoreBytesPerSecond: bytesPerSecond.optional(),
+  recoveryBytesPerSecond: bytesPerSecond.optional(),
+});
+
+/** Elasticsearch silently ignores a name without this prefix where settings are dropped. */
+const indexSetting = z.string().regex(/^index\.\S+$/, { error: 'must begin with index.' });
+
+/** Blocks are how a migration keeps writes out; the number of shards is fixed in the snapshot's files. */
+const appliedSetting = indexSetting.refine((key) => !/^index\.(blocks\.|number_of_shards$)/.test(key), {
+  error: 'cannot be set by a plan',
+});
+
+const restore = z.strictObject({
+  strategy: choice(['close', 'replace', 'alias'], ['close']).default('close'),
+  everyRound: z.boolean().default(true).describe('false: only after the baseline and the last round.'),
+  rename: notLanded(z.record(name, name)),
+  settings: z
+    .record(
+      appliedSetting,
+      z.union([z.string(), z.number(), z.boolean()], { error: 'must be a string, a number, true or false' }),
+    )
+    .default({})
+    .describe('Applied on every restore.'),
+  dropSettings: z.array(indexSetting).default([]).describe('Names and patterns with *, dropped on every restore.'),
+  keepSettings: notLanded(z.array(indexSetting)),
+  aliases: choice(['switchover', 'everyRound', 'none'], ['switchover', 'none'])
+    .default('switchover')
+    .describe('When the aliases of the source appear on the target.'),
+});
+
+const level = choice(['counts', 'counts+sample', 'full'], ['counts']);
+
+const cutover = z.strictObject({
+  freezeAtMost: duration('10s')
+    .default('20m')
+    .describe('Writes are unblocked by then unless the cutover is committed.'),
+  approval: z.boolean().default(true).describe('Wait for the update approve before the commit.'),
+  replicas: z
+    .enum(['before', 'after'])
+    .default('before')
+    .describe('Copies are active before the target is unblocked, or after.'),
+  verify: z
+    .union([level, z.strictObject({ level, queries: notLanded(z.array(z.unknown())) })])
+    .default('counts')
+    .describe('How source and target are compared. Only counts has landed, so it is the default for now.'),
+  switchover: z
+    .strictObject({
+      aliases: z.record(name, name).default({}).describe('Set on the target at the switchover: alias -> index.'),
+      webhook: notLanded(name),
+    })
+    .prefault({}),
+  watch: notLanded(duration()),
+  writersStopped: z
+    .boolean()
+    .default(false)
+    .describe('The operator vouches that no writer runs, where the service refuses every proof.'),
+});
+
+/** On success. The contract's `snapshots: "delete"` waits for its feature; until then `remains` in the report names them. */
+const cleanup = z.strictObject({
+  snapshots: choice(['keep', 'delete'], ['keep']).default('keep'),
+  registrations: z.enum(['remove', 'keep']).default('remove'),
+});
+
+/**
+ * One deviation from the contract: `cutover.verify` is `counts` by default, because `counts+sample` has not landed.
+ */
+export const planSchema = z
+  .strictObject({
+    source: name.describe('A cluster of the connections file.'),
+    target: name.describe('A cluster of the connections file.'),
+    indices,
+    repository,
+    rounds: rounds.prefault({}),
+    limits: notLanded(limits),
+    restore: restore.prefault({}),
+    cutover: cutover.prefault({}),
+    cleanup: cleanup.prefault({}),
+    adopt: notLanded(name),
+    notify: notLanded(name),
+  })
+  .refine(({ source, target }) => typeof source !== 'string' || source !== target, {
+    path: ['target'],
+    error: 'is the source too: a migration needs two clusters',
+    when: ({ value }) => typeof value === 'object' && value !== null,
+  });
+
+// --- Faults, readable -----------------------------------------------------------------------------------------------
+
+export type Reading<T> =
+  | { readonly ok: true; readonly value: T }
+  /** Each as `path: what is wrong`. */
+  | { readonly ok: false; readonly faults: readonly string[] };
+
+/**
+ * Reads with a schema and words its faults for people who do not know zod. The wording never quotes a value: what
+ * stands in the wrong place may be a secret.
+ */
+export function readStrictly<T extends z.ZodType>(schema: T, raw: unknown): Reading<z.output<T>> {
+  const read = schema.safeParse(raw, { error: wording });
+  return read.success ? { ok: true, value: read.data } : { ok: false, faults: faultsOf(read.error.issues, []) };
+}
+
+const TYPES: Readonly<Record<string, string>> = {
+  object: 'an object',
+  record: 'an object',
+  array: 'a list',
+  boolean: 'true or false',
+  int: 'a whole number',
+};
+
+const wording: z.core.$ZodErrorMap = (issue) => {
+  const { code, input } = issue;
+  if (input === undefined && (code === 'invalid_type' || code === 'invalid_value')) return 'is required';
+  if (code === 'invalid_type') return `must be ${TYPES[issue.expected] ?? `a ${issue.expected}`}`;
+  if (code === 'invalid_value') return `must be one of ${issue.values.map((one) => `'${String(one)}'`).join(', ')}`;
+  if (code === 'too_small' && issue.origin !== 'array') return `must be at least ${issue.minimum}`;
+  return undefined;
+};
+
+function faultsOf(issues: readonly z.core.$ZodIssue[], at: readonly PropertyKey[]): string[] {
+  return issues.flatMap((issue) => {
+    const path = [...at, ...issue.path];
+    if (issue.code === 'unrecognized_keys') {
+      return issue.keys.map((key) => `${written([...path, key])}: is not a known key`);
+    }
+    if (issue.code === 'invalid_key') return faultsOf(issue.issues, path);
+    const meant = issue.code === 'invalid_union' ? meantOf(issue.errors) : undefined;
+    return meant === undefined ? [`${written(path)}: ${issue.message}`] : faultsOf(meant, path);
+  });
+}
+
+/** Of a union's alternatives the one whose form the value has was meant: its faults are what the writer needs. */
+function meantOf(alternatives: readonly (readonly z.core.$ZodIssue[])[]): readonly z.core.$ZodIssue[] | undefined {
+  const without = (...codes: readonly string[]) =>
+    alternatives.find((faults) => !faults.some(({ code, path }) => path.length === 0 && codes.includes(code)));
+  return without('invalid_type', 'invalid_value') ?? without('invalid_type');
+}
+
+/** `rounds.every`, `indices[0]`, `restore.settings["index.codec"]`. */
+function written(path: readonly PropertyKey[]): string {
+  return path.reduce<string>((text, step) => {
+    if (typeof step === 'number') return `${text}[${step}]`;
+    const key = String(step);
+    if (!/^[\w-]+$/.test(key)) return `${text}[${JSON.stringify(key)}]`;
+    return text === '' ? key : `${text}.${key}`;
+  }, '');
+}
