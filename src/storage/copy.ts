@@ -1,0 +1,412 @@
+/**
+ * One file moved from store to store, and proved while it moves: what was read has the CRC32 that the snapshot's own
+ * metadata gives (the source is sound), and what the target answers about its bytes agrees with what was sent.
+ * The proof of the source comes before the last byte becomes visible: no whole-looking file with wrong bytes.
+ */
+import { createHash } from 'node:crypto';
+import {
+  BlobCorruptError,
+  BlobMissingError,
+  MigrationError,
+  RepositoryChangedError,
+  UnavailableError,
+} from '../domain/errors';
+import type { ManifestBlob } from '../repository/manifest';
+import { combineCrc32, crc32, footerCrc32, showCrc32 } from './crc32';
+import { keyBelow } from './keys';
+import type { Store, UploadedPart, WriteReceipt } from './store';
+
+/** A repository's place in a store. */
+export interface CopySource {
+  readonly store: Store;
+  /** Without a slash at either end; empty for the root. */
+  readonly basePath: string;
+}
+export type CopyTarget = CopySource;
+
+/** One file: its blobs in order (one unless Elasticsearch cut it into chunks, `.part0`, `.part1`, …). */
+export interface CopyFile {
+  readonly blobs: readonly ManifestBlob[];
+}
+
+/** What is known of a blob in the target, for the ledger. */
+export interface BlobProof {
+  /** Relative to the base path. */
+  readonly key: string;
+  /** Bytes. */
+  readonly length: number;
+  /** Of the whole blob as sent. */
+  readonly crc32: number;
+  /** As the manifest has it; null for a chunk. */
+  readonly footerCrc32: number | null;
+  /** What the target says of the bytes it holds, or what they read as; undefined where it says nothing. */
+  readonly checksum: string | undefined;
+  readonly etag: string;
+  readonly requestId: string | undefined;
+}
+
+export interface CursorPart {
+  /** 1-based. */
+  readonly number: number;
+  readonly length: number;
+  /** Of the target. */
+  readonly etag: string;
+  readonly crc32: number;
+}
+
+/** Plain JSON, made for a heartbeat: how far a file has come. At most 1,000 parts, about 100 bytes each. */
+export interface CopyCursor {
+  /** The blob being sent, relative to the base path. */
+  readonly key: string;
+  /** Empty between two blobs of one file. */
+  readonly uploadId: string;
+  readonly partBytes: number;
+  readonly parts: readonly CursorPart[];
+  /** The file's blobs before this one, for a file cut into chunks. */
+  readonly proved?: readonly BlobProof[];
+}
+
+export interface CopyOptions {
+  readonly signal: AbortSignal;
+  /** Bytes that the target has acknowledged since the last call. Those of an earlier attempt are not counted again. */
+  readonly progress: (bytesSentDelta: number) => void;
+  /** What the last attempt gave to `onCursor`. Only a hint: the target is asked what it holds. */
+  readonly resume?: CopyCursor;
+  readonly onCursor: (cursor: CopyCursor) => void;
+  /** Blobs of this length and more are sent in parts. Default 64 MiB. */
+  readonly multipartBytes?: number;
+  /** Doubled until there are at most 1,000 parts. Default 16 MiB. One part is in memory at a time. */
+  readonly partBytes?: number;
+}
+
+const MIB = 1024 * 1024;
+const MULTIPART_BYTES = 64 * MIB;
+const PART_BYTES = 16 * MIB;
+/** Keeps the cursor well below what a heartbeat may weigh; stores would take 10,000. */
+const MAX_PARTS = 1_000;
+
+/**
+ * Copies one file whose CRC32 the manifest knows; the others (`index-N`, …) are published elsewhere. Overwrites what
+ * the target has under the same keys: names are used again by old versions, so a name proves nothing.
+ *
+ * Throws `BlobMissingError` and `BlobCorruptError` about the source when it lacks the blob, or its bytes are not those
+ * of the snapshot; `BlobCorruptError` about the target when it says it holds others; `UnavailableError` for what is
+ * worth another try with the last cursor, a source that ended early among them.
+ */
+export function copyFile(
+  source: CopySource,
+  target: CopyTarget,
+  file: CopyFile,
+  options: CopyOptions,
+): Promise<BlobProof[]> {
+  return new FileCopy(source, target, file, options).run();
+}
+
+/** An upload under way: what the cursor remembers, and what the target says it holds. */
+interface OpenUpload {
+  readonly id: string;
+  readonly partBytes: number;
+  readonly sent: Map<number, CursorPart>;
+  readonly held: ReadonlyMap<number, UploadedPart>;
+}
+
+class FileCopy {
+  /** Of the whole file. */
+  readonly #expected: number;
+  readonly #proofs: BlobProof[] = [];
+  readonly #signal: AbortSignal;
+
+  constructor(
+    private readonly source: CopySource,
+    private readonly target: CopyTarget,
+    private readonly file: CopyFile,
+    private readonly options: CopyOptions,
+  ) {
+    this.#expected = expectedCrc32(file);
+    this.#signal = options.signal;
+  }
+
+  async run(): Promise<BlobProof[]> {
+    await this.#takeOverProofs();
+    const multipartBytes = this.options.multipartBytes ?? MULTIPART_BYTES;
+    for (const blob of this.file.blobs.slice(this.#proofs.length)) {
+      const inParts = blob.length >= multipartBytes;
+      this.#proofs.push(inParts ? await this.#copyInParts(blob) : await this.#copyWhole(blob));
+      const isLast = this.#proofs.length === this.file.blobs.length;
+      if (!isLast) this.#reportCursor({ key: blob.key, uploadId: '', partBytes: 0, parts: [] });
+    }
+    return this.#proofs;
+  }
+
+  /** Chunks of an earlier attempt count as long as the target still holds exactly them. */
+  async #takeOverProofs(): Promise<void> {
+    for (const [i, proof] of (this.options.resume?.proved ?? []).entries()) {
+      const blob = this.file.blobs[i];
+      if (blob?.key !== proof.key || blob.length !== proof.length) return;
+      const held = await this.target.store.head(this.#targetKey(blob), this.#signal);
+      if (held?.length !== proof.length || held.etag !== proof.etag) return;
+      this.#proofs.push(proof);
+    }
+  }
+
+  async #copyWhole(blob: ManifestBlob): Promise<BlobProof> {
+    const body = await this.#read(blob, {}, blob.length);
+    const crc = crc32(body);
+    this.#assertSound(blob, crc);
+    const receipt = await this.target.store.write(this.#targetKey(blob), body, {}, this.#signal);
+    this.#assertHeld(blob, crc, receipt);
+    this.options.progress(blob.length);
+    return proofOf(blob, crc, receipt);
+  }
+
+  async #copyInParts(blob: ManifestBlob): Promise<BlobProof> {
+    const { etag } = await this.#headSource(blob);
+    const upload = await this.#resumeUpload(blob);
+    if (upload && 'proof' in upload) return upload.proof;
+    return this.#sendParts(blob, etag, upload ?? (await this.#beginUpload(blob)));
+  }
+
+  async #sendParts(blob: ManifestBlob, sourceEtag: string | undefined, upload: OpenUpload): Promise<BlobProof> {
+    try {
+      for (let number = 1; number <= Math.ceil(blob.length / upload.partBytes); number++) {
+        await this.#sendPart(blob, sourceEtag, upload, number);
+      }
+      const parts = inOrder(upload);
+      const crc = combined(parts);
+      this.#assertSound(blob, crc);
+      return await this.#complete(blob, upload.id, parts, crc);
+    } catch (error) {
+      // These do not get better with the parts that are there; after anything else they are not sent again.
+      const isFinal = [BlobCorruptError, BlobMissingError, RepositoryChangedError].some((E) => error instanceof E);
+      if (isFinal) await this.#abandon(blob, upload.id);
+      throw error;
+    }
+  }
+
+  async #sendPart(
+    blob: ManifestBlob,
+    sourceEtag: string | undefined,
+    upload: OpenUpload,
+    number: number,
+  ): Promise<void> {
+    const offset = (number - 1) * upload.partBytes;
+    const length = Math.min(upload.partBytes, blob.length - offset);
+    const sent = upload.sent.get(number);
+    const listed = upload.held.get(number);
+    const held = listed?.length === length ? listed : undefined;
+    if (held && sent?.length === length && sent.etag === held.etag) return;
+
+    const body = await this.#read(blob, { offset, length, ifMatch: sourceEtag }, length);
+    // Sent by an attempt that died before it could say so. Its etag is the MD5 unless the store encrypts.
+    const isThere = held?.etag.toLowerCase() === createHash('md5').update(body).digest('hex');
+    const part = held && isThere ? held : await this.#uploadPart(blob, upload.id, number, body);
+    upload.sent.set(number, { number, length, etag: part.etag, crc32: crc32(body) });
+    this.#reportUpload(blob, upload);
+  }
+
+  async #uploadPart(blob: ManifestBlob, uploadId: string, number: number, body: Buffer): Promise<UploadedPart> {
+    const { uploads } = this.target.store;
+    try {
+      const part = await uploads.part(this.#targetKey(blob), uploadId, number, body, this.#signal);
+      this.options.progress(body.length);
+      return part;
+    } catch (error) {
+      if (error instanceof BlobMissingError) throw this.#uploadVanished(blob, uploadId, error);
+      throw error;
+    }
+  }
+
+  async #beginUpload(blob: ManifestBlob): Promise<OpenUpload> {
+    const { uploads } = this.target.store;
+    let partBytes = Math.max(this.options.partBytes ?? PART_BYTES, uploads.minPartBytes);
+    while (blob.length > partBytes * MAX_PARTS) partBytes *= 2;
+    const id = await uploads.begin(this.#targetKey(blob), this.#signal);
+    const upload = { id, partBytes, sent: new Map<number, CursorPart>(), held: new Map<number, UploadedPart>() };
+    this.#reportUpload(blob, upload);
+    return upload;
+  }
+
+  /** The upload that the cursor names, or the proof of the blob it became, or undefined: begin anew. */
+  async #resumeUpload(blob: ManifestBlob): Promise<OpenUpload | { proof: BlobProof } | undefined> {
+    const cursor = this.options.resume;
+    if (cursor?.key !== blob.key || cursor.uploadId === '') return undefined;
+    const parts = await this.target.store.uploads.parts(this.#targetKey(blob), cursor.uploadId, this.#signal);
+    if (parts === undefined) {
+      const proof = await this.#acceptFinished(blob, cursor.parts);
+      return proof && { proof };
+    }
+    return {
+      id: cursor.uploadId,
+      partBytes: cursor.partBytes,
+      sent: new Map(cursor.parts.map((part) => [part.number, part])),
+      held: new Map(parts.map((part) => [part.number, part])),
+    };
+  }
+
+  async #complete(blob: ManifestBlob, uploadId: string, parts: CursorPart[], crc: number): Promise<BlobProof> {
+    const key = this.#targetKey(blob);
+    let receipt: WriteReceipt;
+    try {
+      receipt = await this.target.store.uploads.complete(key, uploadId, parts, this.#signal);
+    } catch (error) {
+      if (!(error instanceof BlobMissingError)) throw error;
+      const proof = await this.#acceptFinished(blob, parts);
+      if (proof) return proof;
+      throw this.#uploadVanished(blob, uploadId, error);
+    }
+    this.#assertHeld(blob, crc, receipt);
+    const held = await this.target.store.head(key, this.#signal);
+    if (held?.length !== blob.length) {
+      throw new BlobCorruptError('The target holds a blob of another length than was sent.', {
+        subject: { ...this.#about(this.target, blob), expected: blob.length, actual: held?.length ?? 'none' },
+      });
+    }
+    return proofOf(blob, crc, receipt);
+  }
+
+  /**
+   * The target no longer knows the upload. Either `complete` worked and its answer was lost, or somebody aborted it.
+   * A blob of the right length is no sign of the former: it may be an older one, as names are used again, and the
+   * etag of an upload can not be foretold on every store. So it is accepted only if its bytes, read back, have the
+   * CRC32 of those that were sent. This happens once in a crash; reading costs less than sending again.
+   */
+  async #acceptFinished(blob: ManifestBlob, parts: readonly CursorPart[]): Promise<BlobProof | undefined> {
+    const isAllSent = parts.reduce((sum, part) => sum + part.length, 0) === blob.length;
+    const isWholeFile = this.file.blobs.length === 1;
+    // Nothing else says what the CRC32 of a chunk should be.
+    if (!isAllSent && !isWholeFile) return undefined;
+    const crc = isWholeFile ? this.#expected : combined(parts);
+    const key = this.#targetKey(blob);
+    const held = await this.target.store.head(key, this.#signal);
+    if (held?.length !== blob.length) return undefined;
+    let readBack = 0;
+    for await (const bytes of this.target.store.read(key, { ifMatch: matching(held.etag) }, this.#signal)) {
+      readBack = crc32(bytes, readBack);
+    }
+    if (readBack !== crc) return undefined;
+    this.#assertSound(blob, crc);
+    return proofOf(blob, crc, { etag: held.etag, checksum: showCrc32(readBack), requestId: undefined });
+  }
+
+  /** Parts cost storage until they are aborted. Failing to is reported by nobody: the fault that led here matters. */
+  async #abandon(blob: ManifestBlob, uploadId: string): Promise<void> {
+    await this.target.store.uploads.abort(this.#targetKey(blob), uploadId, this.#signal).catch(() => undefined);
+  }
+
+  /** Throws when the file ends with this blob and its bytes do not have the CRC32 that the snapshot says. */
+  #assertSound(blob: ManifestBlob, crc: number): void {
+    if (this.#proofs.length + 1 < this.file.blobs.length) return;
+    const actual = combined([...this.#proofs, { length: blob.length, crc32: crc }]);
+    if (actual === this.#expected) return;
+    throw new BlobCorruptError('The bytes in the source are not those that the snapshot names.', {
+      subject: { ...this.#about(this.source, blob), expected: showCrc32(this.#expected), actual: showCrc32(actual) },
+    });
+  }
+
+  /** A store that answers with another kind of checksum has compared it itself. */
+  #assertHeld(blob: ManifestBlob, crc: number, { checksum }: WriteReceipt): void {
+    if (!checksum?.startsWith('crc32:') || checksum === showCrc32(crc)) return;
+    throw new BlobCorruptError('The target holds other bytes than were sent.', {
+      subject: { ...this.#about(this.target, blob), sent: showCrc32(crc), held: checksum },
+    });
+  }
+
+  async #headSource(blob: ManifestBlob): Promise<{ etag: string | undefined }> {
+    const info = await this.source.store.head(this.#sourceKey(blob), this.#signal);
+    if (!info) {
+      throw new BlobMissingError('A blob of the snapshot is not in the source.', {
+        subject: this.#about(this.source, blob),
+      });
+    }
+    if (info.length !== blob.length) throw this.#wrongLength(blob, info.length);
+    return { etag: matching(info.etag) };
+  }
+
+  /** Exactly `length` bytes of the source. */
+  async #read(
+    blob: ManifestBlob,
+    range: { offset?: number; length?: number; ifMatch?: string },
+    length: number,
+  ): Promise<Buffer> {
+    const body = Buffer.allocUnsafe(length);
+    let received = 0;
+    for await (const bytes of this.source.store.read(this.#sourceKey(blob), range, this.#signal)) {
+      if (received + bytes.length > length) throw this.#wrongLength(blob, received + bytes.length);
+      received += bytes.copy(body, received);
+    }
+    if (received < length) throw await this.#endedEarly(blob, length, received);
+    return body;
+  }
+
+  /** A stream that ended early may be whole the next time; a blob that is too short stays so. */
+  async #endedEarly(blob: ManifestBlob, expected: number, received: number): Promise<Error> {
+    await this.#headSource(blob);
+    return new UnavailableError('The source ended early.', {
+      subject: { ...this.#about(this.source, blob), expected, received },
+    });
+  }
+
+  #wrongLength(blob: ManifestBlob, actual: number): BlobCorruptError {
+    return new BlobCorruptError('A blob in the source has another length than the snapshot says.', {
+      subject: { ...this.#about(this.source, blob), expected: blob.length, actual },
+    });
+  }
+
+  /** Retryable: the next attempt finds what became of the upload, or begins another. */
+  #uploadVanished(blob: ManifestBlob, uploadId: string, cause: MigrationError): UnavailableError {
+    return new UnavailableError('The target no longer knows an upload: it is begun again.', {
+      subject: { ...this.#about(this.target, blob), uploadId },
+      cause,
+    });
+  }
+
+  #reportUpload(blob: ManifestBlob, upload: OpenUpload): void {
+    const { id, partBytes } = upload;
+    this.#reportCursor({ key: blob.key, uploadId: id, partBytes, parts: inOrder(upload) });
+  }
+
+  #reportCursor(cursor: CopyCursor): void {
+    this.options.onCursor({ ...cursor, proved: [...this.#proofs] });
+  }
+
+  #sourceKey(blob: ManifestBlob): string {
+    return keyBelow(this.source.basePath, blob.key);
+  }
+
+  #targetKey(blob: ManifestBlob): string {
+    return keyBelow(this.target.basePath, blob.key);
+  }
+
+  #about(place: CopySource, blob: ManifestBlob): { store: string; key: string } {
+    return { store: place.store.description, key: keyBelow(place.basePath, blob.key) };
+  }
+}
+
+/** Of the whole file. Throws a plain error for what no manifest gives: a file without a CRC32, or without a chunk. */
+function expectedCrc32({ blobs }: CopyFile): number {
+  const [first] = blobs;
+  const footer = first?.part?.fileCrc32 ?? first?.crc32 ?? null;
+  if (footer === null) throw new Error(`the manifest has no CRC32 for ${first?.key}: it is published, not copied`);
+  const isWhole = blobs.length === (first?.part?.of ?? 1);
+  const isInOrder = blobs.every(({ part }, i) => i === 0 || part!.number === blobs[i - 1]!.part!.number + 1);
+  if (!isWhole || !isInOrder) throw new Error(`not all chunks of ${first?.key}, in order`);
+  return footerCrc32(footer);
+}
+
+function combined(pieces: readonly { length: number; crc32: number }[]): number {
+  return pieces.reduce((crc, piece) => combineCrc32(crc, piece.crc32, piece.length), 0);
+}
+
+function inOrder(upload: OpenUpload): CursorPart[] {
+  return [...upload.sent.values()].sort((a, b) => a.number - b.number);
+}
+
+/** Gateways over a file system have no etag for files that others put there: nothing to match. */
+function matching(etag: string): string | undefined {
+  return etag === '' ? undefined : etag;
+}
+
+function proofOf(blob: ManifestBlob, crc: number, receipt: Omit<WriteReceipt, 'created'>): BlobProof {
+  const { etag, checksum, requestId } = receipt;
+  return { key: blob.key, length: blob.length, crc32: crc, footerCrc32: blob.crc32, checksum, etag, requestId };
+}

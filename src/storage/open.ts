@@ -1,0 +1,47 @@
+/** A connection of the worker's file made into a store. Connects to nothing: that happens with the first call. */
+import { ConfigurationError } from '../domain/errors';
+import { openDirectory } from './directory';
+import type { S3Credentials, S3Options } from './s3';
+import { openS3 } from './s3';
+import type { Store } from './store';
+
+export interface S3Connection {
+  readonly type: 's3';
+  readonly bucket: string;
+  readonly region: string;
+  readonly endpoint?: string;
+  readonly pathStyle?: boolean;
+  /** Asked before every request. Undefined: the AWS chain (environment, profile, role). */
+  readonly credentials?: () => S3Credentials;
+  readonly encryption?: S3Options['encryption'];
+}
+
+export interface DirectoryConnection {
+  readonly type: 'directory';
+  readonly path: string;
+}
+
+export interface OssConnection {
+  readonly type: 'oss';
+  readonly bucket: string;
+  readonly region: string;
+  readonly endpoint?: string;
+  readonly credentials?: () => S3Credentials;
+}
+
+export type StoreConnection = S3Connection | DirectoryConnection | OssConnection;
+
+export function openStore(connection: StoreConnection): Store {
+  switch (connection.type) {
+    case 's3': {
+      const { credentials } = connection;
+      return openS3({ ...connection, credentials: credentials && (async () => credentials()) });
+    }
+    case 'directory':
+      return openDirectory(connection.path);
+    case 'oss':
+      throw new ConfigurationError('Stores of type oss have not landed yet: use s3 or directory.', {
+        subject: { bucket: connection.bucket },
+      });
+  }
+}

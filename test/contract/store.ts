@@ -1,0 +1,307 @@
+/** What every store promises, one suite for all of them. An adapter's test only says how to open an empty one. */
+import { randomBytes } from 'node:crypto';
+import { BlobCorruptError, BlobMissingError, RepositoryChangedError, UnavailableError } from '../../src/domain/errors';
+import { crc32, showCrc32 } from '../../src/storage/crc32';
+import type { ReadOptions, Store } from '../../src/storage/store';
+
+export interface OpenedStore {
+  /** Empty. */
+  readonly store: Store;
+  readonly cleanup: () => Promise<void>;
+}
+
+const NEVER = new AbortController().signal;
+
+/** In byte order. `a-b` < `a.b` < `a/b` < `a0` although a walk of folders meets `a` before `a-b`. */
+const ODD_KEYS = [
+  'indices/%2F',
+  'indices/%2Fb/c',
+  'indices/a b',
+  'indices/a!/1',
+  'indices/a+b',
+  'indices/a-b',
+  'indices/a-b-c/1',
+  'indices/a.b',
+  'indices/a/+',
+  'indices/a/b',
+  'indices/a/b-c',
+  'indices/a/b.c/d',
+  'indices/a/c/d',
+  'indices/a0',
+  'indices/a=b&c?d#e',
+  'indices/a~',
+  'indices/é',
+  'indices/日本',
+  // The byte order of these two is not their order in JavaScript.
+  'indices/\uff5e',
+  'indices/😀',
+];
+
+export function describeStore(name: string, open: () => Promise<OpenedStore>): void {
+  describe(`${name} keeps the promises of a store`, () => {
+    let opened: OpenedStore;
+    let store: Store;
+
+    beforeEach(async () => {
+      opened = await open();
+      store = opened.store;
+    });
+    afterEach(() => opened.cleanup());
+
+    const write = (key: string, body: Buffer) => store.write(key, body, {}, NEVER);
+    const read = (key: string, options: ReadOptions = {}) => collect(store, key, options);
+
+    describe('listing', () => {
+      test('gives every blob once, in the order of the bytes of its key, with its length and etag', async () => {
+        const shuffled = [...ODD_KEYS].sort((a, b) => crc32(Buffer.from(a)) - crc32(Buffer.from(b)));
+        for (const key of shuffled) await write(key, Buffer.from(key));
+        const listed = await all(store, 'indices/');
+        expect(listed.map(({ key }) => key)).toEqual(ODD_KEYS);
+        for (const info of listed) {
+          expect(info).toEqual(await store.head(info.key, NEVER));
+          expect(info.length).toBe(Buffer.byteLength(info.key));
+          expect(await read(info.key)).toEqual(Buffer.from(info.key));
+        }
+      });
+
+      test('takes the prefix as plain text, whether or not it ends at a slash', async () => {
+        for (const key of ['snap-a.dat', 'snap-b.dat', 'snap-b/c', 'other', 'sna']) await write(key, Buffer.from('x'));
+        expect(await keys(store, 'snap-')).toEqual(['snap-a.dat', 'snap-b.dat', 'snap-b/c']);
+        expect(await keys(store, 'snap-b')).toEqual(['snap-b.dat', 'snap-b/c']);
+        expect(await keys(store, 'snap-b/')).toEqual(['snap-b/c']);
+        expect(await keys(store, '')).toEqual(['other', 'sna', 'snap-a.dat', 'snap-b.dat', 'snap-b/c']);
+        expect(await keys(store, 'nothing/here')).toEqual([]);
+      });
+
+      test('goes on over many pages', async () => {
+        const numbers = Array.from({ length: 1_203 }, (_, i) => `many/__${i.toString(36).padStart(3, '0')}`);
+        for (let i = 0; i < numbers.length; i += 50) {
+          await Promise.all(numbers.slice(i, i + 50).map((key) => write(key, Buffer.from('x'))));
+        }
+        expect(await keys(store, 'many/')).toEqual(numbers);
+      });
+
+      test('does not show what is not complete', async () => {
+        const id = await store.uploads.begin('blob', NEVER);
+        await store.uploads.part('blob', id, 1, Buffer.from('x'), NEVER);
+        expect(await keys(store, '')).toEqual([]);
+        await store.uploads.abort('blob', id, NEVER);
+      });
+    });
+
+    describe('reading', () => {
+      const body = randomBytes(300_000);
+
+      test('gives back what was written, an empty blob included', async () => {
+        await write('blob', body);
+        await write('empty', Buffer.alloc(0));
+        expect((await read('blob')).equals(body)).toBe(true);
+        expect(await read('empty')).toHaveLength(0);
+        expect(await store.head('empty', NEVER)).toMatchObject({ key: 'empty', length: 0 });
+      });
+
+      test('gives exactly the range that was asked for', async () => {
+        await write('blob', body);
+        const ranges = [
+          [0, 1],
+          [1, 299_999],
+          [299_999, 1],
+          [12_345, 100_000],
+        ] as const;
+        for (const [offset, length] of ranges) {
+          expect((await read('blob', { offset, length })).equals(body.subarray(offset, offset + length))).toBe(true);
+        }
+        expect((await read('blob', { offset: 299_000 })).equals(body.subarray(299_000))).toBe(true);
+        expect((await read('blob', { length: 7 })).equals(body.subarray(0, 7))).toBe(true);
+        expect(await read('blob', { offset: 5, length: 0 })).toHaveLength(0);
+      });
+
+      test('a range that the blob does not reach is never a short success', async () => {
+        await write('blob', Buffer.from('0123456789'));
+        await expect(read('blob', { offset: 5, length: 6 })).rejects.toThrow(UnavailableError);
+        await expect(read('blob', { offset: 20, length: 5 })).rejects.toThrow(UnavailableError);
+      });
+
+      test('a blob that is not there is undefined to head and a BlobMissingError to read', async () => {
+        expect(await store.head('none', NEVER)).toBeUndefined();
+        await expect(read('none')).rejects.toThrow(BlobMissingError);
+        await write('folder/blob', body);
+        expect(await store.head('folder', NEVER)).toBeUndefined();
+        await expect(read('folder')).rejects.toThrow(BlobMissingError);
+      });
+
+      test('refuses a blob that was replaced since its etag was taken', async () => {
+        const { etag } = await write('blob', body);
+        const ifMatch = (await store.head('blob', NEVER))!.etag;
+        expect(ifMatch).toBe(etag);
+        expect((await read('blob', { ifMatch })).equals(body)).toBe(true);
+        await write('blob', randomBytes(300_000));
+        await expect(read('blob', { ifMatch })).rejects.toThrow(RepositoryChangedError);
+        await expect(read('blob', { ifMatch, offset: 5, length: 5 })).rejects.toThrow(RepositoryChangedError);
+      });
+
+      test('may be given up in the middle', async () => {
+        await write('blob', body);
+        for await (const chunk of store.read('blob', {}, NEVER)) {
+          expect(chunk.length).toBeGreaterThan(0);
+          break;
+        }
+        expect((await read('blob')).equals(body)).toBe(true);
+      });
+    });
+
+    describe('writing', () => {
+      test('replaces, and answers for the bytes it holds', async () => {
+        await write('blob', Buffer.from('first'));
+        const body = Buffer.from('second');
+        const receipt = await write('blob', body);
+        expect(receipt.created).toBe(true);
+        expect([undefined, showCrc32(crc32(body))]).toContain(receipt.checksum);
+        expect(await read('blob')).toEqual(body);
+      });
+
+      test('if absent, leaves an existing blob alone and says so', async () => {
+        const first = await store.write('owner.json', Buffer.from('mine'), { ifAbsent: true }, NEVER);
+        const second = await store.write('owner.json', Buffer.from('yours'), { ifAbsent: true }, NEVER);
+        expect([first.created, second.created]).toEqual([true, false]);
+        expect(second.etag).toBe(first.etag);
+        expect((await read('owner.json')).toString()).toBe('mine');
+      });
+
+      test('if absent, exactly one of many at the same time creates it', async () => {
+        for (let round = 0; round < 5; round++) {
+          const key = `owner-${round}.json`;
+          const receipts = await Promise.all(
+            Array.from({ length: 8 }, (_, i) =>
+              store.write(key, Buffer.from(`writer ${i}`), { ifAbsent: true }, NEVER).catch((error: unknown) => {
+                // A conflict that has not ended yet may be answered so; the writer asks again.
+                expect(error).toBeInstanceOf(UnavailableError);
+                return { created: false };
+              }),
+            ),
+          );
+          const winners = receipts.flatMap(({ created }, i) => (created ? [`writer ${i}`] : []));
+          expect(winners).toEqual([(await read(key)).toString()]);
+        }
+      });
+    });
+
+    test('deletes a blob, and a second time without complaint', async () => {
+      await write('a/blob', Buffer.from('x'));
+      await store.delete('a/blob', NEVER);
+      await store.delete('a/blob', NEVER);
+      await store.delete('never/was', NEVER);
+      expect(await store.head('a/blob', NEVER)).toBeUndefined();
+    });
+
+    describe('an upload', () => {
+      const key = 'indices/a b+c/__0';
+      const size = () => Math.max(store.uploads.minPartBytes, 1000);
+
+      test('is visible only when complete, and then holds its parts in order', async () => {
+        const bodies = [randomBytes(size()), randomBytes(size()), randomBytes(17)];
+        const id = await store.uploads.begin(key, NEVER);
+        // Out of order, as several senders would.
+        const third = await store.uploads.part(key, id, 3, bodies[2]!, NEVER);
+        const first = await store.uploads.part(key, id, 1, bodies[0]!, NEVER);
+        const second = await store.uploads.part(key, id, 2, bodies[1]!, NEVER);
+        expect(await store.uploads.parts(key, id, NEVER)).toEqual([first, second, third]);
+        expect([first.length, second.length, third.length]).toEqual(bodies.map((body) => body.length));
+        expect(await store.head(key, NEVER)).toBeUndefined();
+
+        const whole = Buffer.concat(bodies);
+        const receipt = await store.uploads.complete(key, id, [first, second, third], NEVER);
+        expect([undefined, showCrc32(crc32(whole))]).toContain(receipt.checksum);
+        expect((await read(key)).equals(whole)).toBe(true);
+        expect((await store.head(key, NEVER))!.etag).toBe(receipt.etag);
+        expect(await store.uploads.parts(key, id, NEVER)).toBeUndefined();
+      });
+
+      test('takes the same number again and replaces the part', async () => {
+        const id = await store.uploads.begin(key, NEVER);
+        const old = await store.uploads.part(key, id, 1, randomBytes(size()), NEVER);
+        const body = randomBytes(size() + 5);
+        const replaced = await store.uploads.part(key, id, 1, body, NEVER);
+        expect(await store.uploads.parts(key, id, NEVER)).toEqual([replaced]);
+        await expect(store.uploads.complete(key, id, [old], NEVER)).rejects.toThrow(BlobCorruptError);
+        await store.uploads.complete(key, id, [replaced], NEVER);
+        expect((await read(key)).equals(body)).toBe(true);
+      });
+
+      test('that is unknown has no parts, can not be completed or continued, and may be aborted', async () => {
+        const id = await store.uploads.begin(key, NEVER);
+        const part = await store.uploads.part(key, id, 1, randomBytes(20), NEVER);
+        await store.uploads.abort(key, id, NEVER);
+        await store.uploads.abort(key, id, NEVER);
+        expect(await store.uploads.parts(key, id, NEVER)).toBeUndefined();
+        await expect(store.uploads.complete(key, id, [part], NEVER)).rejects.toThrow(BlobMissingError);
+        await expect(store.uploads.part(key, id, 2, randomBytes(20), NEVER)).rejects.toThrow(BlobMissingError);
+        expect(await store.head(key, NEVER)).toBeUndefined();
+      });
+
+      test('is listed as unfinished until it is completed or aborted', async () => {
+        const one = await store.uploads.begin('base/one', NEVER);
+        const two = await store.uploads.begin('base/two', NEVER);
+        const other = await store.uploads.begin('other', NEVER);
+        const part = await store.uploads.part('base/one', one, 1, randomBytes(20), NEVER);
+        const listed = await store.uploads.unfinished('base/', NEVER);
+        if (listed === undefined) return;
+        expect(listed).toEqual([
+          { key: 'base/one', uploadId: one },
+          { key: 'base/two', uploadId: two },
+        ]);
+        await store.uploads.complete('base/one', one, [part], NEVER);
+        await store.uploads.abort('base/two', two, NEVER);
+        expect(await store.uploads.unfinished('', NEVER)).toEqual([{ key: 'other', uploadId: other }]);
+        await store.uploads.abort('other', other, NEVER);
+      });
+    });
+
+    test('every call with a fired signal rejects with its reason', async () => {
+      await write('blob', randomBytes(10));
+      const reason = new Error('the operator said stop');
+      const signal = AbortSignal.abort(reason);
+      const calls = [
+        all(store, '', signal),
+        store.head('blob', signal),
+        collect(store, 'blob', {}, signal),
+        store.write('blob', randomBytes(10), {}, signal),
+        store.delete('blob', signal),
+        store.uploads.begin('blob', signal),
+        store.uploads.abort('blob', 'x', signal),
+      ];
+      for (const call of await Promise.allSettled(calls)) expect(call).toEqual({ status: 'rejected', reason });
+    });
+
+    test('a signal that fires while a blob is read stops it with its reason', async () => {
+      await write('blob', randomBytes(20_000_000));
+      const controller = new AbortController();
+      const reason = new Error('the operator said stop');
+      const reading = (async () => {
+        let received = 0;
+        for await (const chunk of store.read('blob', {}, controller.signal)) {
+          received += chunk.length;
+          controller.abort(reason);
+        }
+        return received;
+      })();
+      await expect(reading).rejects.toBe(reason);
+    });
+  });
+}
+
+export async function collect(store: Store, key: string, options: ReadOptions = {}, signal = NEVER): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of store.read(key, options, signal)) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+async function all(store: Store, prefix: string, signal = NEVER) {
+  const infos = [];
+  for await (const info of store.list(prefix, signal)) infos.push(info);
+  return infos;
+}
+
+async function keys(store: Store, prefix: string): Promise<string[]> {
+  return (await all(store, prefix)).map(({ key }) => key);
+}

@@ -1,0 +1,180 @@
+/** The S3 adapter against versitygw, which verifies signatures and enforces checksums. */
+import { randomBytes, randomUUID } from 'node:crypto';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { request as httpRequest, createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { inspect } from 'node:util';
+import { BlobCorruptError, ConfigurationError } from '../../src/domain/errors';
+import type { S3Options } from '../../src/storage';
+import { combineCrc32, copyFile, crc32, openDirectory, openS3, showCrc32 } from '../../src/storage';
+import type { S3Server } from '../../stack';
+import { startVersitygw } from '../../stack';
+import { collect, describeStore } from '../contract/store';
+
+const CREDENTIALS = { accessKeyId: 'snapferry', secretAccessKey: 'planted-secret-7f3a' };
+const NEVER = new AbortController().signal;
+
+let folder: string;
+let server: S3Server;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'snapferry-s3-'));
+  server = await startVersitygw({ root: join(folder, 'root'), ...CREDENTIALS });
+});
+afterAll(async () => {
+  await server?.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+async function newBucket(): Promise<string> {
+  const bucket = `b-${randomUUID()}`;
+  await mkdir(join(folder, 'root', bucket));
+  return bucket;
+}
+
+function open(bucket: string, more: Partial<S3Options> = {}) {
+  const credentials = async () => CREDENTIALS;
+  return openS3({ bucket, region: 'us-east-1', endpoint: server.endpoint, pathStyle: true, credentials, ...more });
+}
+
+describeStore('S3', async () => {
+  const bucket = await newBucket();
+  return {
+    store: open(bucket),
+    cleanup: () => rm(join(folder, 'root', bucket), { recursive: true }),
+  };
+});
+
+describe('what S3 adds', () => {
+  test('a blob that somebody else put in the folder is listed, read and copied', async () => {
+    const bucket = await newBucket();
+    const root = join(folder, 'root', bucket);
+    const body = randomBytes(3_000_000);
+    await mkdir(join(root, 'base'), { recursive: true });
+    await writeFile(join(root, 'base', '__0'), body);
+    const store = open(bucket);
+    expect((await collect(store, 'base/__0')).equals(body)).toBe(true);
+    const head = await store.head('base/__0', NEVER);
+    expect(head).toMatchObject({ key: 'base/__0', length: body.length });
+    for await (const info of store.list('', NEVER)) expect(info).toEqual(head);
+  });
+
+  test('a large file goes from directory to S3 and back in parts, and both ends prove it', async () => {
+    const [bucket, root] = [await newBucket(), await mkdtemp(join(folder, 'directory-'))];
+    const bytes = randomBytes(12_000_000);
+    const body = Buffer.concat([bytes, footer(crc32(bytes))]);
+    const blob = { key: '__0', length: body.length, crc32: crc32(bytes), phase: 'data' as const };
+    const directory = { store: openDirectory(root), basePath: 'from' };
+    const s3 = { store: open(bucket), basePath: 'base path/+' };
+    const back = { ...directory, basePath: 'back' };
+    await directory.store.write('from/__0', body, {}, NEVER);
+    const options = { signal: NEVER, progress: () => {}, onCursor: () => {}, multipartBytes: 1_000_000, partBytes: 1 };
+    const [there] = await copyFile(directory, s3, { blobs: [blob] }, options);
+    const [here] = await copyFile(s3, back, { blobs: [blob] }, { ...options, partBytes: 5_000_000 });
+    expect(there!.checksum).toBe(showCrc32(crc32(body)));
+    expect(here!.checksum).toBe(showCrc32(crc32(body)));
+    expect((await collect(directory.store, 'back/__0')).equals(body)).toBe(true);
+  });
+
+  test('the store answers with the CRC32 of the whole blob, in one piece or in parts', async () => {
+    const store = open(await newBucket());
+    const [first, second] = [randomBytes(store.uploads.minPartBytes), randomBytes(10)];
+    const whole = combineCrc32(crc32(first), crc32(second), second.length);
+    const receipt = await store.write('whole', Buffer.concat([first, second]), {}, NEVER);
+    const id = await store.uploads.begin('parts', NEVER);
+    const parts = [
+      await store.uploads.part('parts', id, 1, first, NEVER),
+      await store.uploads.part('parts', id, 2, second, NEVER),
+    ];
+    const completed = await store.uploads.complete('parts', id, parts, NEVER);
+    expect([receipt.checksum, completed.checksum]).toEqual([showCrc32(whole), showCrc32(whole)]);
+  });
+
+  test('bytes that changed on the way are refused, and nothing is left of them', async () => {
+    const bucket = await newBucket();
+    const store = open(bucket);
+    const wire = await brokenWire();
+    try {
+      const broken = open(bucket, { endpoint: wire.endpoint });
+      await expect(broken.write('blob', randomBytes(1000), {}, NEVER)).rejects.toThrow(BlobCorruptError);
+      expect(await store.head('blob', NEVER)).toBeUndefined();
+      const id = await store.uploads.begin('blob', NEVER);
+      await expect(broken.uploads.part('blob', id, 1, randomBytes(1000), NEVER)).rejects.toThrow(BlobCorruptError);
+      expect(await store.uploads.parts('blob', id, NEVER)).toEqual([]);
+    } finally {
+      await wire.stop();
+    }
+  });
+
+  test.each([
+    ['an unknown access key', { accessKeyId: 'nobody', secretAccessKey: 'planted-secret-7f3a' }],
+    ['a wrong secret', { accessKeyId: 'snapferry', secretAccessKey: 'planted-secret-0000' }],
+  ])('%s is a ConfigurationError for every call, never "not found", and shows no secret', async (_, wrong) => {
+    const bucket = await newBucket();
+    await open(bucket).write('blob', Buffer.from('x'), {}, NEVER);
+    const store = open(bucket, { credentials: async () => wrong });
+    const calls = [
+      store.head('blob', NEVER),
+      store.head('none', NEVER),
+      collect(store, 'blob'),
+      store.write('blob', Buffer.from('y'), {}, NEVER),
+      store.write('blob', Buffer.from('y'), { ifAbsent: true }, NEVER),
+      store.delete('blob', NEVER),
+      store.uploads.begin('blob', NEVER),
+      store.uploads.parts('blob', 'x', NEVER),
+      store.list('', NEVER)[Symbol.asyncIterator]().next(),
+    ];
+    for (const outcome of await Promise.allSettled(calls)) {
+      expect(outcome).toMatchObject({ status: 'rejected', reason: expect.any(ConfigurationError) });
+      expect(inspect(outcome, { depth: 9, showHidden: true })).not.toContain('planted-secret');
+    }
+    expect(inspect(store, { depth: 9, showHidden: true })).not.toContain('planted-secret');
+  });
+
+  test('a bucket that does not exist is a ConfigurationError, although HEAD says only 404', async () => {
+    const store = open('no-such-bucket');
+    const calls = [
+      store.head('blob', NEVER),
+      collect(store, 'blob'),
+      store.write('blob', Buffer.from('y'), {}, NEVER),
+      store.delete('blob', NEVER),
+      store.uploads.begin('blob', NEVER),
+      store.list('', NEVER)[Symbol.asyncIterator]().next(),
+    ];
+    for (const outcome of await Promise.allSettled(calls)) {
+      expect(outcome).toMatchObject({ status: 'rejected', reason: expect.any(ConfigurationError) });
+    }
+  });
+});
+
+function footer(crc: number): Buffer {
+  const bytes = Buffer.alloc(8);
+  bytes.writeUInt32BE(crc, 4);
+  return bytes;
+}
+
+/** Passes everything on to the server, but one bit of each request's body. */
+async function brokenWire(): Promise<{ endpoint: string; stop: () => Promise<void> }> {
+  const proxy = createServer((incoming, answer) => {
+    const { method, url, headers } = incoming;
+    const chunks: Buffer[] = [];
+    incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
+    incoming.on('end', () => {
+      const body = Buffer.concat(chunks);
+      if (body.length > 0) body[0]! ^= 1;
+      const outgoing = httpRequest(server.endpoint + url, { method, headers }, (response) => {
+        answer.writeHead(response.statusCode!, response.headers);
+        response.pipe(answer);
+      });
+      outgoing.end(body);
+    });
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  const { port } = proxy.address() as AddressInfo;
+  return {
+    endpoint: `http://127.0.0.1:${port}`,
+    stop: () => new Promise((resolve) => proxy.close(() => resolve())),
+  };
+}
