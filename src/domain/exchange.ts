@@ -84,6 +84,8 @@ export interface PlannedTransfer {
   /** Consecutive ranges of units; a range begins only when the one before it is complete. */
   readonly phases: readonly {
     readonly phase: string;
+    /** Pages of units; a page belongs to one phase. */
+    readonly pages: number;
     readonly units: number;
     readonly blobs: number;
     readonly bytes: number;

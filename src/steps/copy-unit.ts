@@ -1,0 +1,205 @@
+import { BlobCorruptError, BlobMissingError } from '../domain/errors';
+import type { CopyUnitInput, CopyUnitResult, ReadUnitsInput, UnitLabel } from '../domain/exchange';
+import { below } from '../domain/names';
+import type { RoundKeys } from '../domain/names';
+import type { ManifestBlob } from '../repository';
+import { copyFile, crc32, showCrc32 } from '../storage';
+import type { BlobProof, CopyCursor } from '../storage';
+import type { StepContext } from './context';
+import { readBytes, readJsonLines, requireJson, writeJsonLines } from './files';
+import { openMigration } from './migration';
+import type { Migration, StepDeps } from './migration';
+import { inParallel } from './parallel';
+import { proofLine } from './proofs';
+import type { ProofLine } from './proofs';
+import type { TransferUnit, UnitFile } from './units';
+
+/** Hides the latency of small objects; a batch weighs 64 MiB at most, so this also bounds memory. */
+const FILES_AT_ONCE = 16;
+
+/** The units of one page, for the workflow: labels and counts only. */
+export async function readUnits(deps: StepDeps, input: ReadUnitsInput, context: StepContext): Promise<UnitLabel[]> {
+  const migration = await openMigration(deps, input.plan, context);
+  const units = await readPage(migration, input, context);
+  return units.map(({ unit, kind, label, blobs, bytes }) => ({ unit, kind, label, blobs, bytes }));
+}
+
+/**
+ * Copies the files of one unit and proves each while it streams; ends by writing the proof file.
+ *
+ * Looks first: a proof file that is there was written after everything was in the store, so nothing is sent again.
+ * An interrupted attempt goes on after the files that its heartbeats told of. Throws what `copyFile` throws.
+ */
+export async function copyUnit(deps: StepDeps, input: CopyUnitInput, context: StepContext): Promise<CopyUnitResult> {
+  const migration = await openMigration(deps, input.plan, context);
+  const round = migration.keys.round(input.round, input.attempt);
+  const unit = (await readPage(migration, input, context)).find((candidate) => candidate.unit === input.unit);
+  if (unit === undefined) throw missingUnit(migration, round, input);
+  const done: CopyUnitResult = { blobs: unit.blobs, bytes: unit.bytes };
+  const recorded = await readJsonLines<ProofLine>(migration.targetStore, round.proof(unit.unit), context.signal);
+  if (recorded.length === unit.blobs) return done;
+  const proofs = await new UnitCopy(migration, round, unit, context).run();
+  await writeJsonLines(migration.targetStore, round.proof(unit.unit), proofs, context.signal);
+  return done;
+}
+
+function readPage(
+  migration: Migration,
+  input: { readonly round: number; readonly attempt: number; readonly page: number },
+  context: StepContext,
+): Promise<TransferUnit[]> {
+  const key = migration.keys.round(input.round, input.attempt).units(input.page);
+  return requireJson<TransferUnit[]>(migration.targetStore, key, context.signal);
+}
+
+function missingUnit(migration: Migration, round: RoundKeys, input: CopyUnitInput): BlobMissingError {
+  return new BlobMissingError(
+    'A page of units does not hold the unit that is to be copied: its work file was changed',
+    {
+      subject: { store: migration.targetStore.description, key: round.units(input.page), unit: input.unit },
+    },
+  );
+}
+
+/** What a heartbeat tells of one finished blob: crc32, etag, checksum. About 60 bytes, for at most 500 blobs. */
+type DoneBlob = readonly [crc32: number, etag: string, checksum: string | null];
+
+/** Heartbeat details: how far the unit has come, and what a successor needs to go on. */
+interface UnitProgress extends Readonly<Record<string, unknown>> {
+  readonly unit: number;
+  readonly blobsDone: number;
+  readonly bytesDone: number;
+  /** By the file's place in the unit. */
+  readonly done: Readonly<Record<string, readonly DoneBlob[]>>;
+  /** Of a large file, which is alone in its unit. */
+  readonly cursor?: CopyCursor;
+}
+
+class UnitCopy {
+  private readonly proofs = new Map<number, readonly BlobProof[]>();
+  private readonly done: Record<string, readonly DoneBlob[]> = {};
+  private blobsDone = 0;
+  private readonly resumed: UnitProgress | undefined;
+  private cursor: CopyCursor | undefined;
+  private bytesDone = 0;
+
+  constructor(
+    private readonly migration: Migration,
+    private readonly round: RoundKeys,
+    private readonly unit: TransferUnit,
+    private readonly context: StepContext,
+  ) {
+    this.resumed = progressOf(context.resumed, unit.unit);
+    this.cursor = this.resumed?.cursor;
+  }
+
+  async run(): Promise<ProofLine[]> {
+    const { files } = this.unit;
+    await inParallel(files, FILES_AT_ONCE, this.context.signal, async (file, signal, index) => {
+      const proofs = (await this.doneBefore(file, index, signal)) ?? (await this.copy(file, signal));
+      this.proofs.set(index, proofs);
+      this.done[index] = proofs.map(doneBlob);
+      this.blobsDone += proofs.length;
+      this.tell();
+    });
+    return files.flatMap(({ blobs }, index) => blobs.map((blob, n) => proofLine(this.proofs.get(index)![n]!, blob)));
+  }
+
+  /** A heartbeat is a hint: it counts when the target still holds exactly what it tells of. */
+  private async doneBefore(file: UnitFile, index: number, signal: AbortSignal): Promise<BlobProof[] | undefined> {
+    const told = this.resumed?.done[index];
+    if (told?.length !== file.blobs.length) return undefined;
+    const proofs: BlobProof[] = [];
+    for (const [n, blob] of file.blobs.entries()) {
+      const [crc, etag, checksum] = told[n]!;
+      const held = await this.migration.targetStore.head(this.targetKey(blob), signal);
+      if (held?.length !== blob.length || held.etag !== etag) return undefined;
+      proofs.push(proofOf(blob, crc, { etag, checksum: checksum ?? undefined, requestId: undefined }));
+    }
+    this.bytesDone += bytesOf(file);
+    return proofs;
+  }
+
+  private copy(file: UnitFile, signal: AbortSignal): Promise<BlobProof[]> {
+    return file.savedCrc32 === undefined ? this.copyFromSource(file, signal) : this.copySaved(file, signal);
+  }
+
+  private copyFromSource(file: UnitFile, signal: AbortSignal): Promise<BlobProof[]> {
+    const { sourceStore, targetStore, plan } = this.migration;
+    const isAlone = this.unit.files.length === 1;
+    return copyFile(
+      { store: sourceStore, basePath: plan.repository.source.basePath },
+      { store: targetStore, basePath: plan.repository.target.basePath },
+      file,
+      {
+        signal,
+        ...(isAlone && this.cursor !== undefined ? { resume: this.cursor } : {}),
+        progress: (bytes) => {
+          this.bytesDone += bytes;
+        },
+        onCursor: (cursor) => {
+          if (!isAlone) return;
+          this.cursor = cursor;
+          this.tell();
+        },
+      },
+    );
+  }
+
+  /** Metadata saved at planning: small, and the source may have deleted it since. */
+  private async copySaved(file: UnitFile, signal: AbortSignal): Promise<BlobProof[]> {
+    const { targetStore } = this.migration;
+    const blob = file.blobs[0]!;
+    const saved = this.round.volatile(blob.key);
+    const bytes = await readBytes(targetStore, saved, signal);
+    const subject = { store: targetStore.description, key: saved };
+    if (bytes === undefined) throw new BlobMissingError('Metadata that was saved at planning is gone', { subject });
+    const crc = crc32(bytes);
+    if (crc !== file.savedCrc32 || bytes.length !== blob.length) {
+      throw new BlobCorruptError('Metadata that was saved at planning has changed', {
+        subject: { ...subject, expected: showCrc32(file.savedCrc32!), actual: showCrc32(crc) },
+      });
+    }
+    const receipt = await targetStore.write(this.targetKey(blob), bytes, {}, signal);
+    this.bytesDone += bytes.length;
+    return [proofOf(blob, crc, receipt)];
+  }
+
+  private targetKey(blob: ManifestBlob): string {
+    return below(this.migration.plan.repository.target.basePath, blob.key);
+  }
+
+  private tell(): void {
+    const details: UnitProgress = {
+      unit: this.unit.unit,
+      blobsDone: this.blobsDone,
+      bytesDone: this.bytesDone,
+      done: { ...this.done },
+      ...(this.cursor === undefined ? {} : { cursor: this.cursor }),
+    };
+    this.context.progress(details);
+  }
+}
+
+/** What an earlier attempt at this unit told last; undefined when it told nothing of use. */
+function progressOf(resumed: StepContext['resumed'], unit: number): UnitProgress | undefined {
+  if (resumed?.['unit'] !== unit || typeof resumed['done'] !== 'object' || resumed['done'] === null) return undefined;
+  return resumed as UnitProgress;
+}
+
+function doneBlob({ crc32: crc, etag, checksum }: BlobProof): DoneBlob {
+  return [crc, etag, checksum ?? null];
+}
+
+function proofOf(
+  { key, length, crc32: footer }: ManifestBlob,
+  crc: number,
+  receipt: Pick<BlobProof, 'etag' | 'checksum' | 'requestId'>,
+): BlobProof {
+  const { etag, checksum, requestId } = receipt;
+  return { key, length, crc32: crc, footerCrc32: footer, checksum, etag, requestId };
+}
+
+function bytesOf(file: UnitFile): number {
+  return file.blobs.reduce((sum, { length }) => sum + length, 0);
+}

@@ -1,0 +1,128 @@
+import { checkIndexVersion } from '../domain/compatibility';
+import type { ResolvedPlan } from '../domain/plan';
+import { aliasFaults, resolvePatterns } from '../domain/patterns';
+import type { Cluster, ClusterInfo, FlatSettings, IndexInfo } from '../elasticsearch/cluster';
+import type { Findings } from './findings';
+import { indexKey, readIndexOwner, refusal } from './ownership';
+import type { Claimant } from './ownership';
+import { mapInParallel } from './parallel';
+import type { OwnerFile, ScopedIndex } from './work-files';
+
+/** Which indices a plan means now, and what speaks against each of them. Preflight and every later scope ask the same. */
+
+const OWNERS_AT_ONCE = 16;
+
+/** The indices of the source that the plan's patterns mean, sorted by name. Patterns that name aliases are problems. */
+export async function matchingIndices(
+  plan: ResolvedPlan,
+  source: Cluster,
+  findings: Findings,
+  signal: AbortSignal,
+): Promise<{ readonly indices: readonly IndexInfo[]; readonly unmatched: readonly string[] }> {
+  const all = new Map((await source.indices(signal)).map((index) => [index.name, index]));
+  const aliases = await source.allAliases(signal);
+  const faults = aliasFaults(plan.indices, aliases);
+  for (const fault of faults) findings.problem(fault);
+  const { included, unmatched } = resolvePatterns(plan.indices, [...all.keys()]);
+  return {
+    indices: included.map((name) => all.get(name)!),
+    // An alias matches no index; it has been refused by name already.
+    unmatched: unmatched.filter((pattern) => !Object.hasOwn(aliases, pattern)),
+  };
+}
+
+export interface Ends {
+  readonly source: Cluster;
+  readonly target: Cluster;
+  readonly targetInfo: ClusterInfo;
+  readonly claimant: Claimant;
+}
+
+/** Adds a problem for each reason why one of `indices` can not be moved. */
+export async function checkIndices(
+  indices: readonly IndexInfo[],
+  ends: Ends,
+  findings: Findings,
+  signal: AbortSignal,
+): Promise<void> {
+  const open = indices.filter((index) => index.open).map(({ name }) => name);
+  const settings = open.length === 0 ? {} : await ends.source.settings(open, signal);
+  const there = await surveyTarget(indices, ends, signal);
+  for (const index of indices) {
+    for (const problem of [...onSource(index, settings[index.name] ?? {}), ...onTarget(index, there)]) {
+      findings.problem(problem);
+    }
+    for (const problem of checkIndexVersion(index.name, index.createdVersionId, ends.targetInfo))
+      findings.problem(problem);
+    if (index.blocks.length > 0) {
+      findings.warn(
+        `Index '${index.name}' is blocked on the source already (${index.blocks.join(', ')}): that is left as it is`,
+      );
+    }
+  }
+}
+
+function onSource(index: IndexInfo, settings: FlatSettings): string[] {
+  const leaveOut = `or leave it out with "-${index.name}"`;
+  if (!index.open) return [`Index '${index.name}' is closed on the source: open it, ${leaveOut}`];
+  const problems: string[] = [];
+  if (index.health === 'red') {
+    problems.push(
+      `Index '${index.name}' is red on the source, so no snapshot of it can be whole: mend it, ${leaveOut}`,
+    );
+  }
+  if (String(settings['index.frozen']) === 'true') {
+    problems.push(
+      `Index '${index.name}' is frozen on the source: unfreeze it (POST ${index.name}/_unfreeze), ${leaveOut}`,
+    );
+  }
+  if (settings['index.store.type'] === 'snapshot') {
+    problems.push(`Index '${index.name}' is a mounted snapshot: move the index it was taken of, ${leaveOut}`);
+  }
+  return problems;
+}
+
+interface TargetSurvey {
+  readonly claimant: Claimant;
+  readonly indices: ReadonlyMap<string, IndexInfo>;
+  readonly aliases: Readonly<Record<string, readonly string[]>>;
+  readonly owners: ReadonlyMap<string, OwnerFile | undefined>;
+}
+
+async function surveyTarget(indices: readonly IndexInfo[], ends: Ends, signal: AbortSignal): Promise<TargetSurvey> {
+  const { target, claimant } = ends;
+  const there = await target.indices(signal);
+  const owners = await mapInParallel(indices, OWNERS_AT_ONCE, signal, async ({ name }, either) => {
+    return [name, await readIndexOwner(claimant, name, either)] as const;
+  });
+  return {
+    claimant,
+    indices: new Map(there.map((index) => [index.name, index])),
+    aliases: await target.allAliases(signal),
+    owners: new Map(owners),
+  };
+}
+
+/** On the target a name is free, or what has it was restored by us; all else is a stranger's and never touched. */
+function onTarget({ name }: IndexInfo, survey: TargetSurvey): string[] {
+  const owner = survey.owners.get(name);
+  if (owner !== undefined && owner.firstRunId !== survey.claimant.firstRunId) {
+    return [refusal(`The target index '${name}'`, owner, indexKey(survey.claimant, name))];
+  }
+  const behind = Object.hasOwn(survey.aliases, name) ? survey.aliases[name] : undefined;
+  if (behind !== undefined) {
+    return [
+      `The target has an alias '${name}' (of ${behind.join(', ')}), which is a stranger's: remove it there, or leave out "${name}"`,
+    ];
+  }
+  const existing = survey.indices.get(name);
+  if (existing === undefined || owner?.uuids?.includes(existing.uuid) === true) return [];
+  return [
+    `The target has an index '${name}' already (${existing.open ? 'open' : 'closed'}), which is a stranger's: ` +
+      `it is never restored over. Remove it there yourself, or leave out "${name}"`,
+  ];
+}
+
+export function scoped({ name, uuid, shards, replicas, createdVersionId }: IndexInfo): ScopedIndex {
+  return { name, uuid, shards, replicas, createdVersionId };
+}

@@ -1,0 +1,186 @@
+import { randomUUID } from 'node:crypto';
+import type { Config } from '../config';
+import { ConfigurationError, UnavailableError } from '../domain/errors';
+import { below } from '../domain/names';
+import type { ResolvedPlan } from '../domain/plan';
+import type { Cluster, RepositoryDefinition } from '../elasticsearch/cluster';
+import type { Store } from '../storage/store';
+import type { Findings } from './findings';
+import { readBytes } from './files';
+import { locationKey, readLocationOwner, refusal } from './ownership';
+import type { Claimant } from './ownership';
+import { newestRepositoryData } from './source-repository';
+
+/** Preflight's checks of stores, locations and registrations. Nothing is left behind, not even by a failed probe. */
+
+type Place = ResolvedPlan['repository']['target'];
+
+/** Readable, and what lies there already: snapshots of others stay and are said. */
+export async function checkSourceLocation(store: Store, basePath: string, findings: Findings, signal: AbortSignal) {
+  await findings.attempt(async () => {
+    const data = await newestRepositoryData(store, basePath, signal);
+    const count = data?.snapshots.length ?? 0;
+    if (count === 0) return;
+    findings.warn(
+      `The source location '${basePath}' of ${store.description} already holds ${count} snapshot(s): they stay, and are not copied`,
+    );
+  });
+}
+
+/** Writes, heads, reads and deletes one object below the work prefix. */
+export async function probeTarget(store: Store, prefix: string, findings: Findings, signal: AbortSignal) {
+  // A name of its own for each attempt: two that probe at once must not delete each other's.
+  const key = `${prefix}/probe-${randomUUID()}`;
+  await findings.attempt(async () => {
+    const body = Buffer.from('snapferry probe\n');
+    await store.write(key, body, {}, signal);
+    try {
+      const head = await store.head(key, signal);
+      const bytes = await readBytes(store, key, signal);
+      if (head?.length === body.length && bytes?.equals(body) === true) return;
+      throw new ConfigurationError(
+        'The target store does not give back what was just written: check the bucket, its proxy and its life-cycle rules',
+        { subject: { store: store.description, key } },
+      );
+    } finally {
+      await store.delete(key, signal);
+    }
+  });
+}
+
+/** The target location holds nothing, or only what this migration put there. */
+export async function checkTargetLocation(
+  claimant: Claimant,
+  basePath: string,
+  findings: Findings,
+  signal: AbortSignal,
+) {
+  await findings.attempt(async () => {
+    const owner = await readLocationOwner(claimant, basePath, signal);
+    if (owner?.firstRunId === claimant.firstRunId) return;
+    if (owner !== undefined) {
+      findings.problem(refusal(`The target location '${basePath}'`, owner, locationKey(claimant, basePath)));
+      return;
+    }
+    const found = await firstKeyOf(claimant.store, below(basePath, ''), signal);
+    if (found === undefined) return;
+    const { store } = claimant;
+    const holds = (await holdsRepository(store, basePath, signal)) ? 'a snapshot repository' : 'other files';
+    findings.problem(
+      `The target location '${basePath}' of ${store.description} holds ${holds} that no migration of ours wrote ` +
+        `(${found}): choose an empty basePath`,
+    );
+  });
+}
+
+async function holdsRepository(store: Store, basePath: string, signal: AbortSignal): Promise<boolean> {
+  return (await firstKeyOf(store, below(basePath, 'index-'), signal)) !== undefined;
+}
+
+async function firstKeyOf(store: Store, prefix: string, signal: AbortSignal): Promise<string | undefined> {
+  for await (const { key } of store.list(prefix, signal)) return key;
+  return undefined;
+}
+
+export interface RegistrationChecks {
+  readonly config: Config;
+  readonly plan: ResolvedPlan;
+  readonly source: Cluster;
+  readonly target: Cluster;
+}
+
+/**
+ * Registrations that the plan names must exist at the plan's location; and no cluster may be able to write to the
+ * target location: one snapshot there, and the copy is neither ours nor whole.
+ */
+export async function checkRegistrations(checks: RegistrationChecks, findings: Findings, signal: AbortSignal) {
+  const { plan, source, target } = checks;
+  const { source: from, target: to } = plan.repository;
+  const onSource = await findings.attempt(() => source.repositories(signal));
+  const onTarget = await findings.attempt(() => target.repositories(signal));
+  if (onSource !== undefined) {
+    checkNamed(checks, source.name, from, onSource, findings);
+    refuseWritable(checks, source.name, onSource, findings);
+  }
+  if (onTarget !== undefined) {
+    checkNamed(checks, target.name, to, onTarget, findings);
+    refuseWritable(checks, target.name, onTarget, findings);
+  }
+}
+
+type Registrations = Readonly<Record<string, RepositoryDefinition>>;
+
+function checkNamed(checks: RegistrationChecks, cluster: string, place: Place, all: Registrations, findings: Findings) {
+  const expected = definitionOf(checks.config, place, cluster, findings);
+  if (place.name === undefined) return;
+  const registered = all[place.name];
+  if (registered === undefined) {
+    findings.problem(`Cluster '${cluster}' has no repository '${place.name}': register it, or leave out its name`);
+    return;
+  }
+  if (expected === undefined || sameLocation(registered, expected)) return;
+  findings.problem(
+    `Repository '${place.name}' of cluster '${cluster}' lies at ${locationOf(registered)}, the plan's store and ` +
+      `basePath at ${locationOf(expected)}: correct one of them`,
+  );
+}
+
+function refuseWritable(checks: RegistrationChecks, cluster: string, all: Registrations, findings: Findings) {
+  // Where the connections file does not say how this cluster would register the target store, it is compared as the
+  // target cluster does: bucket and base path read the same from everywhere.
+  const place = checks.plan.repository.target;
+  const expected =
+    tryDefinition(checks.config, place, cluster) ?? tryDefinition(checks.config, place, checks.target.name);
+  if (expected === undefined) return;
+  for (const [name, registered] of Object.entries(all)) {
+    if (isReadOnly(registered) || !sameLocation(registered, expected)) continue;
+    findings.problem(
+      `Repository '${name}' of cluster '${cluster}' may write to the target location ${locationOf(expected)}: ` +
+        'remove that registration, or register it with readonly: true',
+    );
+  }
+}
+
+function definitionOf(
+  config: Config,
+  place: Place,
+  cluster: string,
+  findings: Findings,
+): RepositoryDefinition | undefined {
+  try {
+    return config.repositoryDefinition(place.store, cluster, place.basePath);
+  } catch (error) {
+    if (!(error instanceof ConfigurationError)) throw error;
+    findings.problem(error.message);
+    return undefined;
+  }
+}
+
+function tryDefinition(config: Config, place: Place, cluster: string): RepositoryDefinition | undefined {
+  try {
+    return config.repositoryDefinition(place.store, cluster, place.basePath);
+  } catch (error) {
+    if (error instanceof ConfigurationError || error instanceof UnavailableError) return undefined;
+    throw error;
+  }
+}
+
+function isReadOnly({ type, settings }: RepositoryDefinition): boolean {
+  return type === 'url' || String(settings['readonly']) === 'true';
+}
+
+function sameLocation(a: RepositoryDefinition, b: RepositoryDefinition): boolean {
+  return a.type === b.type && locationOf(a) === locationOf(b);
+}
+
+/** `fs` repositories have a folder, all others a bucket (Azure: a container) and a base path. */
+function locationOf({ settings }: RepositoryDefinition): string {
+  const text = (key: string) => String(settings[key] ?? '');
+  const trimmed = (path: string) =>
+    path
+      .split('/')
+      .filter((part) => part !== '')
+      .join('/');
+  if (settings['location'] !== undefined) return `/${trimmed(text('location'))}`;
+  return trimmed(`${text('bucket') || text('container')}/${text('base_path')}`);
+}

@@ -1,0 +1,157 @@
+import { ConfigurationError } from '../domain/errors';
+import { indexOwnerKey, locationOwnerKey } from '../domain/names';
+import type { Store } from '../storage/store';
+import type { StepContext } from './context';
+import { createJson, readJson, writeJson } from './files';
+import type { Migration } from './migration';
+import type { OwnerFile } from './work-files';
+
+/**
+ * Who may publish to a target location and restore over a target index: one `owner.json` each, in the work prefix,
+ * created conditionally. A second migration is refused by the name of the first.
+ */
+
+/** A migration as far as claims go; preflight makes claims before there is a `Migration`. */
+export interface Claimant {
+  readonly migration: string;
+  readonly firstRunId: string;
+  readonly store: Store;
+  /** The prefix of all migrations' work files, without the run. */
+  readonly work: string;
+  readonly targetUuid: string;
+}
+
+export function claimantOf(migration: Migration): Claimant {
+  return {
+    migration: migration.migration,
+    firstRunId: migration.firstRunId,
+    store: migration.targetStore,
+    work: migration.plan.repository.work,
+    targetUuid: migration.clusters.target.uuid,
+  };
+}
+
+/** True when the claim was made now, false when it was ours before. Throws `ConfigurationError` naming the other owner. */
+export function claimLocation(claimant: Claimant, basePath: string, signal: AbortSignal): Promise<boolean> {
+  return claim(claimant, locationKey(claimant, basePath), `The target location '${basePath}'`, signal);
+}
+
+/** As `claimLocation`, for an index of the target cluster. */
+export function claimIndex(claimant: Claimant, index: string, signal: AbortSignal): Promise<boolean> {
+  return claim(claimant, indexKey(claimant, index), `The target index '${index}'`, signal);
+}
+
+/** Throws `ConfigurationError` unless the target location is claimed by this migration. Asked before each publish. */
+export async function assertOwnsLocation(migration: Migration, context: StepContext): Promise<void> {
+  const claimant = claimantOf(migration);
+  const { basePath } = migration.plan.repository.target;
+  const key = locationKey(claimant, basePath);
+  const owner = await readOwner(claimant, key, context.signal);
+  if (owner?.firstRunId === migration.firstRunId) return;
+  throw new ConfigurationError(
+    owner === undefined
+      ? `The target location '${basePath}' is claimed by nobody any more: its owner file was removed while this migration ran`
+      : refusal(`The target location '${basePath}'`, owner, key),
+    { subject: { store: migration.targetStore.description, key } },
+  );
+}
+
+/** `undefined` when nobody claims the index. */
+export function readIndexOwner(claimant: Claimant, index: string, signal: AbortSignal): Promise<OwnerFile | undefined> {
+  return readOwner(claimant, indexKey(claimant, index), signal);
+}
+
+/** `undefined` when nobody claims the location. */
+export function readLocationOwner(
+  claimant: Claimant,
+  basePath: string,
+  signal: AbortSignal,
+): Promise<OwnerFile | undefined> {
+  return readOwner(claimant, locationKey(claimant, basePath), signal);
+}
+
+/** The claim on `index`. Throws `ConfigurationError` unless it is this migration's. Asked before each restore. */
+export async function requireOwnIndex(claimant: Claimant, index: string, signal: AbortSignal): Promise<OwnerFile> {
+  const key = indexKey(claimant, index);
+  const owner = await readOwner(claimant, key, signal);
+  if (owner?.firstRunId === claimant.firstRunId) return owner;
+  throw new ConfigurationError(
+    owner === undefined
+      ? `The target index '${index}' is not claimed by this migration: its owner file was removed while it ran`
+      : refusal(`The target index '${index}'`, owner, key),
+    { subject: { index, store: claimant.store.description, key } },
+  );
+}
+
+/** Records, before the request, what will be restored into `index`: what then appears there is ours. */
+export async function recordRestoring(
+  claimant: Claimant,
+  index: string,
+  restoring: { readonly repository: string; readonly snapshot: string },
+  signal: AbortSignal,
+): Promise<void> {
+  const owner = await requireOwnIndex(claimant, index, signal);
+  const before = owner.restoring;
+  if (before?.repository === restoring.repository && before.snapshot === restoring.snapshot) return;
+  await writeJson(claimant.store, indexKey(claimant, index), { ...owner, restoring }, signal);
+}
+
+/** Records that the target index with this uuid came from our restore. A uuid once recorded stays recorded. */
+export async function recordRestored(
+  claimant: Claimant,
+  index: string,
+  uuid: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const owner = await requireOwnIndex(claimant, index, signal);
+  const uuids = owner.uuids ?? [];
+  if (uuids.includes(uuid)) return;
+  await writeJson(claimant.store, indexKey(claimant, index), { ...owner, uuids: [...uuids, uuid] }, signal);
+}
+
+/** What to give back: claims that are not ours are left alone. */
+export interface Claims {
+  readonly basePath?: string;
+  readonly indices: readonly string[];
+}
+
+/** Gives claims back. One that is gone, or not ours, is no error. */
+export async function releaseOwnership(claimant: Claimant, claims: Claims, signal: AbortSignal): Promise<void> {
+  const keys = claims.indices.map((index) => indexKey(claimant, index));
+  if (claims.basePath !== undefined) keys.push(locationKey(claimant, claims.basePath));
+  for (const key of keys) {
+    const owner = await readOwner(claimant, key, signal);
+    if (owner?.firstRunId === claimant.firstRunId) await claimant.store.delete(key, signal);
+  }
+}
+
+/** What an operator is told when another migration holds the claim. */
+export function refusal(what: string, owner: OwnerFile, key: string): string {
+  return (
+    `${what} belongs to migration '${owner.migration}' (first run ${owner.firstRunId}): ` +
+    `choose another, or, when that migration is over and its copy is not needed, remove its claim '${key}'`
+  );
+}
+
+export function locationKey(claimant: Claimant, basePath: string): string {
+  return locationOwnerKey(claimant.work, basePath);
+}
+
+export function indexKey(claimant: Claimant, index: string): string {
+  return indexOwnerKey(claimant.work, claimant.targetUuid, index);
+}
+
+async function claim(claimant: Claimant, key: string, what: string, signal: AbortSignal): Promise<boolean> {
+  const { migration, firstRunId, store } = claimant;
+  if (await createJson(store, key, { migration, firstRunId } satisfies OwnerFile, signal)) return true;
+  const owner = await readOwner(claimant, key, signal);
+  if (owner?.firstRunId === firstRunId) return false;
+  if (owner === undefined) return claim(claimant, key, what, signal);
+  throw new ConfigurationError(refusal(what, owner, key), {
+    subject: { store: store.description, migration: owner.migration },
+  });
+}
+
+function readOwner(claimant: Claimant, key: string, signal: AbortSignal): Promise<OwnerFile | undefined> {
+  return readJson<OwnerFile>(claimant.store, key, signal);
+}

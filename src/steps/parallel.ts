@@ -1,0 +1,43 @@
+/**
+ * Runs `work` over `items`, at most `limit` at a time. The first failure cancels the others through the signal they
+ * are given, and is thrown only when all of them have ended: nothing writes behind the back of a step that failed.
+ */
+export async function inParallel<T>(
+  items: readonly T[],
+  limit: number,
+  signal: AbortSignal,
+  work: (item: T, signal: AbortSignal, index: number) => Promise<void>,
+): Promise<void> {
+  const failing = new AbortController();
+  const either = AbortSignal.any([signal, failing.signal]);
+  let next = 0;
+  let failure: { readonly error: unknown } | undefined;
+  const lane = async () => {
+    while (next < items.length && !either.aborted) {
+      const index = next++;
+      try {
+        await work(items[index] as T, either, index);
+      } catch (error) {
+        failure ??= { error };
+        failing.abort(error);
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, lane));
+  signal.throwIfAborted();
+  if (failure !== undefined) throw failure.error;
+}
+
+/** As `inParallel`, with the results in the order of the items. */
+export async function mapInParallel<T, R>(
+  items: readonly T[],
+  limit: number,
+  signal: AbortSignal,
+  work: (item: T, signal: AbortSignal) => Promise<R>,
+): Promise<R[]> {
+  const results = new Array<R>(items.length);
+  await inParallel(items, limit, signal, async (item, either, index) => {
+    results[index] = await work(item, either);
+  });
+  return results;
+}

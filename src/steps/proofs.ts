@@ -1,0 +1,74 @@
+import { BlobCorruptError } from '../domain/errors';
+import type { WorkKeys } from '../domain/names';
+import type { ManifestBlob } from '../repository';
+import type { BlobProof } from '../storage';
+import type { Store } from '../storage/store';
+import type { StepContext } from './context';
+import { readJsonLines } from './files';
+import { mapInParallel } from './parallel';
+
+/** Proof records: one JSON line for each blob that a unit put into the target, written when the whole unit is there. */
+
+const READS_AT_ONCE = 8;
+
+export interface ProofLine extends BlobProof {
+  /** Of a chunk: the CRC32 in the footer of the whole file. */
+  readonly fileCrc32?: number;
+}
+
+export function proofLine(proof: BlobProof, blob: ManifestBlob): ProofLine {
+  return blob.part === undefined ? proof : { ...proof, fileCrc32: blob.part.fileCrc32 };
+}
+
+/** Whether the proof is of these very bytes. A chunk has no checksum of its own: its file's stands for it. */
+export function isProvedBy(proof: ProofLine | undefined, blob: ManifestBlob): boolean {
+  if (proof?.key !== blob.key || proof.length !== blob.length) return false;
+  const { fileCrc32 } = blob.part ?? {};
+  if (fileCrc32 !== undefined) return proof.fileCrc32 === fileCrc32;
+  return blob.crc32 !== null && proof.footerCrc32 === blob.crc32;
+}
+
+/** The newest proof of every blob, by key, of all rounds and attempts before this one. */
+export async function provedBefore(
+  store: Store,
+  keys: WorkKeys,
+  now: { readonly round: number; readonly attempt: number },
+  context: StepContext,
+): Promise<ReadonlyMap<string, ProofLine>> {
+  const files: ProofFile[] = [];
+  for await (const { key } of store.list(keys.rounds, context.signal)) {
+    const file = proofFile(key, keys.rounds, store);
+    if (file !== undefined && isBefore(file, now)) files.push(file);
+  }
+  files.sort((a, b) => a.round - b.round || a.attempt - b.attempt);
+  const proved = new Map<string, ProofLine>();
+  const lines = await mapInParallel(files, READS_AT_ONCE, context.signal, async ({ key }, signal) => {
+    context.progress({ step: 'reading proofs', file: key });
+    return readJsonLines<ProofLine>(store, key, signal);
+  });
+  for (const line of lines.flat()) proved.set(line.key, line);
+  return proved;
+}
+
+interface ProofFile {
+  readonly key: string;
+  readonly round: number;
+  readonly attempt: number;
+}
+
+/** Parsed, not compared as text: `a10` is after `a2`. */
+function proofFile(key: string, prefix: string, store: Store): ProofFile | undefined {
+  const below = key.slice(prefix.length);
+  if (!below.includes('/proofs/')) return undefined;
+  const match = /^(\d+)-a(\d+)\/proofs\/\d+\.jsonl$/.exec(below);
+  if (match === null) {
+    throw new BlobCorruptError('A file among the proofs is not one of ours: remove it', {
+      subject: { store: store.description, key },
+    });
+  }
+  return { key, round: Number(match[1]), attempt: Number(match[2]) };
+}
+
+function isBefore(file: ProofFile, now: { readonly round: number; readonly attempt: number }): boolean {
+  return file.round < now.round || (file.round === now.round && file.attempt < now.attempt);
+}

@@ -1,0 +1,119 @@
+import { ConfigurationError } from '../domain/errors';
+import type { Cluster, RepositoryDefinition } from '../elasticsearch/cluster';
+import { assertMayAct } from './context';
+import type { StepContext } from './context';
+import { createJson, readJson } from './files';
+import type { Migration, Registration, StepDeps } from './migration';
+
+/**
+ * Registrations are recorded before they are created, so that what we find later is known to be ours. One that existed
+ * before us is used as it is: never changed, never removed.
+ */
+
+/** A registration is verified by every node: a busy cluster takes its time. */
+const REGISTER_TIMEOUT_MS = 120_000;
+
+/** `registrations/<cluster>-<name>.json`. Definitions may hold secrets and are not written here. */
+interface RegistrationRecord {
+  readonly cluster: string;
+  readonly name: string;
+}
+
+/**
+ * Makes sure that the source cluster knows the source repository. Throws `ConfigurationError` when the plan's own
+ * registration is gone, or when a stranger's has our name.
+ */
+export async function ensureSourceRegistration(
+  deps: StepDeps,
+  migration: Migration,
+  context: StepContext,
+): Promise<void> {
+  const registration = migration.registrations.source;
+  const { store, basePath } = migration.plan.repository.source;
+  const definition = deps.config.repositoryDefinition(store, registration.cluster, basePath);
+  const existing = await usable(migration, registration, migration.source, context);
+  if (existing === undefined) await create(migration, registration, migration.source, definition, context);
+}
+
+/**
+ * Registers the target repository anew, read-only: whatever the cluster remembered of an older generation is gone.
+ * Throws as `ensureSourceRegistration`, and `UnavailableError` while a restore uses the registration.
+ */
+export async function registerTarget(deps: StepDeps, migration: Migration, context: StepContext): Promise<void> {
+  const registration = migration.registrations.target;
+  const { store, basePath } = migration.plan.repository.target;
+  const existing = await usable(migration, registration, migration.target, context);
+  if (!registration.ours) return;
+  const { type, settings } = deps.config.repositoryDefinition(store, registration.cluster, basePath);
+  if (existing !== undefined) {
+    assertMayAct(context, REGISTER_TIMEOUT_MS);
+    await migration.target.deleteRepository(registration.name, context.signal);
+  }
+  const definition = { type, settings: { ...settings, readonly: true } };
+  await create(migration, registration, migration.target, definition, context);
+}
+
+/** Removes what we registered on that side; true when something was removed. What is not ours stays. */
+export async function removeRegistration(
+  migration: Migration,
+  side: 'source' | 'target',
+  context: StepContext,
+): Promise<boolean> {
+  const registration = migration.registrations[side];
+  const cluster = migration[side];
+  if (!registration.ours || (await recorded(migration, registration, context)) === undefined) return false;
+  const existing = await cluster.repository(registration.name, context.signal);
+  if (existing !== undefined) {
+    assertMayAct(context, REGISTER_TIMEOUT_MS);
+    await cluster.deleteRepository(registration.name, context.signal);
+  }
+  // Only now: a record without a registration is harmless, a registration without a record would be a stranger's.
+  await migration.targetStore.delete(recordKey(migration, registration), context.signal);
+  return existing !== undefined;
+}
+
+/** What is registered under the name, once it is known to be ours or meant for us. */
+async function usable(
+  migration: Migration,
+  registration: Registration,
+  cluster: Cluster,
+  context: StepContext,
+): Promise<RepositoryDefinition | undefined> {
+  const existing = await cluster.repository(registration.name, context.signal);
+  const subject = { cluster: registration.cluster, repository: registration.name };
+  if (!registration.ours && existing === undefined) {
+    throw new ConfigurationError('The registration that the plan names is gone: register it again', { subject });
+  }
+  if (!registration.ours || existing === undefined) return existing;
+  if ((await recorded(migration, registration, context)) !== undefined) return existing;
+  throw new ConfigurationError(
+    'A registration has the name of this migration but was not made by it: look at it, then remove it or name it in the plan (repository.source.name)',
+    { subject },
+  );
+}
+
+async function create(
+  migration: Migration,
+  registration: Registration,
+  cluster: Cluster,
+  definition: RepositoryDefinition,
+  context: StepContext,
+): Promise<void> {
+  const { cluster: clusterName, name } = registration;
+  const record: RegistrationRecord = { cluster: clusterName, name };
+  await createJson(migration.targetStore, recordKey(migration, registration), record, context.signal);
+  assertMayAct(context, REGISTER_TIMEOUT_MS);
+  await cluster.putRepository(name, definition, context.signal);
+}
+
+function recorded(
+  migration: Migration,
+  registration: Registration,
+  context: StepContext,
+): Promise<RegistrationRecord | undefined> {
+  return readJson(migration.targetStore, recordKey(migration, registration), context.signal);
+}
+
+function recordKey(migration: Migration, { cluster, name }: Registration): string {
+  return migration.keys.registration(cluster, name);
+}

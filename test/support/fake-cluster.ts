@@ -1,0 +1,258 @@
+import type {
+  AliasAction,
+  AliasDefinition,
+  Cluster,
+  ClusterInfo,
+  FlatSettings,
+  IndexHealth,
+  IndexInfo,
+  RepositoryDefinition,
+  RestoreAccepted,
+  RestoreRequest,
+  RunningSnapshot,
+  Segment,
+  ShardRecovery,
+  ShardStats,
+  SnapshotInfo,
+  WriteTask,
+} from '../../src/elasticsearch/cluster';
+
+/** An index that preflight has nothing against. */
+export function anIndex(name: string, changes: Partial<IndexInfo> = {}): IndexInfo {
+  return {
+    name,
+    uuid: `uuid-${name}`,
+    open: true,
+    health: 'green',
+    shards: 1,
+    replicas: 1,
+    createdVersionId: 7100299,
+    docs: 10,
+    primaryBytes: 1_000,
+    blocks: [],
+    ...changes,
+  };
+}
+
+/** A snapshot that ended well. */
+export function aSnapshot(name: string, indices: readonly string[], changes: Partial<SnapshotInfo> = {}): SnapshotInfo {
+  return {
+    name,
+    uuid: `uuid-of-${name}`,
+    state: 'SUCCESS',
+    indices,
+    shards: { total: indices.length, successful: indices.length, failed: 0 },
+    failures: [],
+    startedAt: 1,
+    endedAt: 2,
+    ...changes,
+  };
+}
+
+/**
+ * A cluster in memory, for the logic of steps only; what a real node does is tested on real nodes. The public fields
+ * are its state, `calls` what changed it, and `failures` the errors that the next call of a method throws (after
+ * having done what was asked, when `late`).
+ */
+export class FakeCluster implements Cluster {
+  readonly description: string;
+  readonly indexList: IndexInfo[] = [];
+  readonly aliasMap: Record<string, Record<string, AliasDefinition>> = {};
+  readonly settingsOf: Record<string, Record<string, string | readonly string[]>> = {};
+  readonly registered: Record<string, RepositoryDefinition> = {};
+  /** By `repository/snapshot`. */
+  readonly snapshots: Record<string, SnapshotInfo> = {};
+  running: RunningSnapshot[] = [];
+  readonly calls: string[] = [];
+  readonly failures: Record<string, { readonly error: Error; readonly late?: boolean }[]> = {};
+  /** How a snapshot ends that is asked for here, and after how many looks. */
+  ending: (name: string, indices: readonly string[]) => SnapshotInfo = aSnapshot;
+  looksUntilEnd = 1;
+  private readonly pending = new Map<string, { looks: number; end: SnapshotInfo }>();
+
+  constructor(
+    readonly name: string,
+    public clusterInfo: ClusterInfo = {
+      uuid: `uuid-of-${name}`,
+      clusterName: name,
+      version: '7.10.2',
+      distribution: 'elasticsearch',
+    },
+  ) {
+    this.description = `${name}:9200`;
+  }
+
+  fail(method: keyof Cluster, error: Error, options: { readonly late?: boolean } = {}): void {
+    (this.failures[method] ??= []).push({ error, ...options });
+  }
+
+  info(): Promise<ClusterInfo> {
+    return this.doing('info', () => this.clusterInfo);
+  }
+
+  indices(): Promise<readonly IndexInfo[]> {
+    return this.doing('indices', () => [...this.indexList]);
+  }
+
+  aliases(names: readonly string[]): Promise<Record<string, Record<string, AliasDefinition>>> {
+    return this.doing('aliases', () => Object.fromEntries(names.map((name) => [name, { ...this.aliasMap[name] }])));
+  }
+
+  allAliases(): Promise<Record<string, readonly string[]>> {
+    return this.doing('allAliases', () => {
+      const byAlias: Record<string, string[]> = {};
+      for (const [index, aliases] of Object.entries(this.aliasMap)) {
+        for (const alias of Object.keys(aliases)) (byAlias[alias] ??= []).push(index);
+      }
+      return byAlias;
+    });
+  }
+
+  updateAliases(actions: readonly AliasAction[]): Promise<void> {
+    return this.changing('updateAliases', JSON.stringify(actions), () => {
+      for (const action of actions) {
+        if ('add' in action) {
+          const { index, alias, ...definition } = action.add;
+          (this.aliasMap[index] ??= {})[alias] = definition;
+        } else delete this.aliasMap[action.remove.index]?.[action.remove.alias];
+      }
+    });
+  }
+
+  settings(names: readonly string[]): Promise<Record<string, FlatSettings>> {
+    return this.doing('settings', () => Object.fromEntries(names.map((name) => [name, { ...this.settingsOf[name] }])));
+  }
+
+  updateSettings(
+    names: readonly string[],
+    settings: Readonly<Record<string, string | number | boolean | null>>,
+  ): Promise<void> {
+    return this.changing('updateSettings', `${names.join()} ${JSON.stringify(settings)}`, () => {
+      for (const name of names) {
+        const held = (this.settingsOf[name] ??= {});
+        for (const [key, value] of Object.entries(settings)) {
+          if (value === null) delete held[key];
+          else held[key] = String(value);
+        }
+      }
+    });
+  }
+
+  mappings(names: readonly string[]): Promise<Record<string, unknown>> {
+    return this.doing('mappings', () => Object.fromEntries(names.map((name) => [name, {}])));
+  }
+
+  close(names: readonly string[]): Promise<void> {
+    return this.changing('close', names.join(), () => {
+      for (const [at, index] of this.indexList.entries()) {
+        if (names.includes(index.name)) this.indexList[at] = { ...index, open: false, health: undefined };
+      }
+    });
+  }
+
+  repository(name: string): Promise<RepositoryDefinition | undefined> {
+    return this.doing('repository', () => this.registered[name]);
+  }
+
+  repositories(): Promise<Record<string, RepositoryDefinition>> {
+    return this.doing('repositories', () => ({ ...this.registered }));
+  }
+
+  putRepository(name: string, definition: RepositoryDefinition): Promise<void> {
+    return this.changing('putRepository', name, () => {
+      this.registered[name] = definition;
+    });
+  }
+
+  deleteRepository(name: string): Promise<void> {
+    return this.changing('deleteRepository', name, () => {
+      delete this.registered[name];
+    });
+  }
+
+  snapshot(repository: string, snapshot: string): Promise<SnapshotInfo | undefined> {
+    return this.doing('snapshot', () => {
+      const key = `${repository}/${snapshot}`;
+      const pending = this.pending.get(key);
+      if (pending !== undefined && pending.looks-- <= 0) {
+        this.snapshots[key] = pending.end;
+        this.pending.delete(key);
+      }
+      return this.snapshots[key];
+    });
+  }
+
+  createSnapshot(repository: string, snapshot: string, names: readonly string[]): Promise<void> {
+    return this.changing('createSnapshot', `${repository}/${snapshot} ${names.join()}`, () => {
+      const end = this.ending(snapshot, names);
+      this.snapshots[`${repository}/${snapshot}`] = { ...end, state: 'IN_PROGRESS', endedAt: undefined };
+      this.pending.set(`${repository}/${snapshot}`, { looks: this.looksUntilEnd, end });
+    });
+  }
+
+  runningSnapshots(): Promise<readonly RunningSnapshot[]> {
+    return this.doing('runningSnapshots', () => [...this.running]);
+  }
+
+  deleteSnapshot(repository: string, snapshot: string): Promise<void> {
+    return this.changing('deleteSnapshot', `${repository}/${snapshot}`, () => {
+      delete this.snapshots[`${repository}/${snapshot}`];
+    });
+  }
+
+  restore(repository: string, snapshot: string, request: RestoreRequest): Promise<RestoreAccepted> {
+    return this.changing('restore', `${repository}/${snapshot}`, () => ({ indices: request.indices }));
+  }
+
+  recoveries(): Promise<readonly ShardRecovery[]> {
+    return this.doing('recoveries', () => []);
+  }
+
+  health(): Promise<Record<string, IndexHealth>> {
+    return this.doing('health', () => ({}));
+  }
+
+  explainAllocation(): Promise<string | undefined> {
+    return this.doing('explainAllocation', () => undefined);
+  }
+
+  refresh(): Promise<void> {
+    return this.doing('refresh', () => undefined);
+  }
+
+  count(name: string): Promise<number> {
+    return this.doing('count', () => this.indexList.find((index) => index.name === name)?.docs ?? 0);
+  }
+
+  shardStats(): Promise<Record<string, readonly ShardStats[]>> {
+    return this.doing('shardStats', () => ({}));
+  }
+
+  segments(): Promise<Record<string, readonly Segment[]>> {
+    return this.doing('segments', () => ({}));
+  }
+
+  addWriteBlock(names: readonly string[]): Promise<'blocked' | 'unsupported'> {
+    return this.changing('addWriteBlock', names.join(), () => {
+      for (const name of names) (this.settingsOf[name] ??= {})['index.blocks.write'] = 'true';
+      return 'blocked' as const;
+    });
+  }
+
+  writeTasks(): Promise<readonly WriteTask[] | 'unsupported'> {
+    return this.doing('writeTasks', () => []);
+  }
+
+  private changing<T>(method: keyof Cluster, what: string, work: () => T): Promise<T> {
+    this.calls.push(`${method} ${what}`);
+    return this.doing(method, work);
+  }
+
+  private async doing<T>(method: keyof Cluster, work: () => T): Promise<T> {
+    const failure = this.failures[method]?.shift();
+    if (failure !== undefined && failure.late !== true) throw failure.error;
+    const result = work();
+    if (failure !== undefined) throw failure.error;
+    return result;
+  }
+}
