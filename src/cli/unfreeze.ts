@@ -1,0 +1,119 @@
+import { readFile } from 'node:fs/promises';
+import type { Config } from '../config';
+import { ConfigurationError } from '../domain/errors';
+import type { FreezeOutcome } from '../domain/exchange';
+import { FreezeKeys } from '../domain/names';
+import { parsePlan } from '../domain/plan';
+import type { ResolvedPlan } from '../domain/plan';
+import type { Store } from '../storage/store';
+import type { StepContext } from '../steps/context';
+import { readBytes, requireJson } from '../steps/files';
+import { decideOutcome, standingOutcome, undoFreeze, undoneKey } from '../steps/frozen-source';
+import type { StepDeps } from '../steps/migration';
+import { openDeps } from '../steps/open';
+import type { FreezeRecord } from '../steps/work-files';
+
+/**
+ * `snapferry unfreeze PLAN`: undoes the freezes of a plan without Temporal, for the day when no worker is alive. Each
+ * freeze is first decided `released`, so that a lease that wakes up later finds the decision and cannot commit.
+ *
+ * Throws `ConfigurationError` for a plan that is none, and when all there is was committed.
+ */
+export async function unfreeze(
+  planFile: string,
+  config: Config,
+  write: (line: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const plan = parsePlan(await readPlan(planFile));
+  await releaseFreezes(openDeps(config), plan, write, signal);
+}
+
+async function readPlan(planFile: string): Promise<unknown> {
+  try {
+    return JSON.parse(await readFile(planFile, 'utf8'));
+  } catch (cause) {
+    throw new ConfigurationError('The plan cannot be read as JSON', { subject: { file: planFile }, cause });
+  }
+}
+
+/** As `unfreeze`, with the plan and the ends at hand. */
+export async function releaseFreezes(
+  deps: StepDeps,
+  plan: ResolvedPlan,
+  write: (line: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const store = deps.store(plan.repository.target.store);
+  const source = deps.cluster(plan.source);
+  const { uuid } = await source.info(signal);
+  const freezes = (await readFreezes(store, plan.repository.work, signal)).filter(
+    ({ record }) => record.cluster.uuid === uuid,
+  );
+  const committed = freezes.filter(({ outcome }) => outcome?.outcome === 'committed');
+  const open = freezes.filter(({ outcome, undone }) => outcome?.outcome !== 'committed' && !undone);
+  if (open.length === 0) return nothingOpen(plan, committed, write);
+  for (const freeze of open) {
+    const stands = await decideOutcome(
+      store,
+      freeze.keys,
+      { outcome: 'released', why: 'by snapferry unfreeze' },
+      signal,
+    );
+    if (stands.outcome === 'committed') {
+      write(`${freeze.keys.prefix}: committed a moment ago, the source stays blocked`);
+      continue;
+    }
+    const keep = ({ name, uuid: index }: { name: string; uuid: string }) =>
+      committed.some((later) => later.record.deadline > freeze.record.deadline && holds(later.record, name, index));
+    const { unblocked, leftBlocked } = await undoFreeze(source, store, freeze.keys, contextOf(signal), keep);
+    const left = leftBlocked === 0 ? '' : `; ${leftBlocked} stay blocked, as they were before`;
+    write(`${freeze.keys.prefix}: released, ${unblocked} indices of ${plan.source} take writes again${left}`);
+  }
+}
+
+interface Freeze {
+  readonly keys: FreezeKeys;
+  readonly record: FreezeRecord;
+  readonly outcome: FreezeOutcome | undefined;
+  /** The source was seen unblocked after the release: what is blocked now is somebody else's. */
+  readonly undone: boolean;
+}
+
+/** Of every migration that keeps its work files there, oldest run first or not: none is left out. */
+async function readFreezes(store: Store, work: string, signal: AbortSignal): Promise<Freeze[]> {
+  const prefixes: string[] = [];
+  for await (const { key } of store.list(`${work}/`, signal)) {
+    const match = /^([^/]+\/freeze-\d+)\/record\.json$/.exec(key.slice(work.length + 1));
+    if (match !== null) prefixes.push(`${work}/${match[1]}`);
+  }
+  const freezes: Freeze[] = [];
+  for (const prefix of prefixes) {
+    const keys = new FreezeKeys(prefix);
+    freezes.push({
+      keys,
+      record: await requireJson<FreezeRecord>(store, keys.record, signal),
+      outcome: await standingOutcome(store, keys, signal),
+      undone: (await readBytes(store, undoneKey(keys), signal)) !== undefined,
+    });
+  }
+  return freezes;
+}
+
+function nothingOpen(plan: ResolvedPlan, committed: readonly Freeze[], write: (line: string) => void): void {
+  const last = committed.at(-1);
+  if (last === undefined) return write(`No freeze of ${plan.source} is open: nothing to undo`);
+  throw new ConfigurationError(
+    'The freeze was committed: the target takes the writes now, and the source stays blocked. Only `rollback` goes back',
+    { subject: { freeze: last.keys.prefix } },
+  );
+}
+
+function holds(record: FreezeRecord, name: string, uuid: string): boolean {
+  return record.indices.some((index) => index.name === name && index.uuid === uuid);
+}
+
+/** A person runs this once: nobody takes over from it. */
+function contextOf(signal: AbortSignal): StepContext {
+  return { signal, progress: () => undefined, resumed: undefined, actUntil: Number.POSITIVE_INFINITY };
+}

@@ -1,0 +1,111 @@
+import type { AliasAction, AliasDefinition, Cluster, IndexInfo } from '../elasticsearch/cluster';
+import type { Migration } from './migration';
+
+/**
+ * What the switchover does to aliases on the target: decided here once, so that what verification compares and what
+ * is then sent cannot differ.
+ */
+export interface AliasPlan {
+  /** In one atomic call: removals, then additions. Empty when everything is as wanted. */
+  readonly actions: readonly AliasAction[];
+  /** Alias -> index -> definition, as it will be. */
+  readonly wanted: ReadonlyMap<string, ReadonlyMap<string, AliasDefinition>>;
+  /** Aliases that cannot be set as wanted. While there is one, nothing may be sent. */
+  readonly obstacles: readonly AliasObstacle[];
+}
+
+export interface AliasObstacle {
+  readonly alias: string;
+  /** What stands in the way, a sentence. */
+  readonly why: string;
+}
+
+/** `names`: the indices of the round, which are ours on the target. */
+export async function planAliases(
+  { plan, source, target }: Migration,
+  names: readonly string[],
+  signal: AbortSignal,
+): Promise<AliasPlan> {
+  const fromSource =
+    plan.restore.aliases === 'switchover' && names.length > 0 ? await source.aliases(names, signal) : {};
+  const wanted = wantedAliases(fromSource, plan.cutover.switchover.aliases);
+  if (wanted.size === 0) return { actions: [], wanted, obstacles: [] };
+  const [held, everywhere, indices] = await Promise.all([
+    target.aliases(names, signal),
+    target.allAliases(signal),
+    target.indices(signal),
+  ]);
+  return {
+    actions: actionsFor(wanted, held, Object.keys(plan.cutover.switchover.aliases)),
+    wanted,
+    obstacles: obstaclesTo(wanted, everywhere, indices, new Set(names)),
+  };
+}
+
+type AliasesByIndex = Awaited<ReturnType<Cluster['aliases']>>;
+
+/** The source's aliases with their definitions; one that the plan names points where the plan says, and only there. */
+function wantedAliases(fromSource: AliasesByIndex, planned: Readonly<Record<string, string>>): AliasPlan['wanted'] {
+  const wanted = new Map<string, Map<string, AliasDefinition>>();
+  for (const [index, aliases] of Object.entries(fromSource)) {
+    for (const [alias, definition] of Object.entries(aliases)) {
+      if (!wanted.has(alias)) wanted.set(alias, new Map());
+      wanted.get(alias)?.set(index, definition);
+    }
+  }
+  for (const [alias, index] of Object.entries(planned)) {
+    wanted.set(alias, new Map([[index, fromSource[index]?.[alias] ?? {}]]));
+  }
+  return wanted;
+}
+
+function actionsFor(wanted: AliasPlan['wanted'], held: AliasesByIndex, planned: readonly string[]): AliasAction[] {
+  const removals = planned.flatMap((alias) =>
+    Object.keys(held)
+      .filter((index) => held[index]?.[alias] !== undefined && wanted.get(alias)?.has(index) !== true)
+      .map((index) => ({ remove: { index, alias } })),
+  );
+  const additions = [...wanted].flatMap(([alias, indices]) =>
+    [...indices]
+      .filter(([index, definition]) => !sameDefinition(held[index]?.[alias], definition))
+      .map(([index, definition]) => ({ add: { index, alias, ...definition } })),
+  );
+  return [...removals, ...additions];
+}
+
+function obstaclesTo(
+  wanted: AliasPlan['wanted'],
+  everywhere: Readonly<Record<string, readonly string[]>>,
+  indices: readonly IndexInfo[],
+  ours: ReadonlySet<string>,
+): AliasObstacle[] {
+  const indexNames = new Set(indices.map(({ name }) => name));
+  const obstacles: AliasObstacle[] = [];
+  for (const [alias, places] of wanted) {
+    const stands = (why: string) => obstacles.push({ alias, why: `alias '${alias}' ${why}` });
+    const strangers = (everywhere[alias] ?? []).filter((index) => !ours.has(index));
+    if (indexNames.has(alias)) stands('cannot be set: an index of that name exists on the target');
+    if (strangers.length > 0) {
+      stands(`already points at ${strangers.join(', ')} on the target, which this migration did not restore`);
+    }
+    for (const index of places.keys()) {
+      if (!ours.has(index)) stands(`is to point at '${index}', which is not an index of this round`);
+    }
+  }
+  return obstacles;
+}
+
+function sameDefinition(held: AliasDefinition | undefined, wanted: AliasDefinition): boolean {
+  return held !== undefined && canonical(held) === canonical(wanted);
+}
+
+/** With sorted keys, so that equal definitions are equal text. */
+function canonical(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
+  if (typeof value !== 'object' || value === null) return String(JSON.stringify(value));
+  const entries = Object.entries(value).filter(([, member]) => member !== undefined);
+  return `{${entries
+    .map(([key, member]) => `${JSON.stringify(key)}:${canonical(member)}`)
+    .sort()
+    .join()}}`;
+}

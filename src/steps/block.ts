@@ -1,0 +1,225 @@
+import { ConfigurationError, UnavailableError, WritesNotBlockedError } from '../domain/errors';
+import type {
+  BlockResult,
+  FreezeOutcome,
+  FreezeOutcomeInput,
+  FreezeRecordInput,
+  FreezeRecordResult,
+  FreezeRef,
+  SourceStateInput,
+  SourceStateResult,
+  UnblockResult,
+} from '../domain/exchange';
+import { assertMayAct } from './context';
+import type { StepContext } from './context';
+import { createJson, digestOf, readBytes, requireJson } from './files';
+import {
+  BLOCK_TIMEOUT_MS,
+  changedSince,
+  decideOutcome,
+  indicesByName,
+  removeWriteBlocks,
+  showsBlock,
+  standingOutcome,
+  undoFreeze,
+  WRITE_BLOCK,
+} from './frozen-source';
+import { openMigration } from './migration';
+import type { Migration, StepDeps } from './migration';
+import type { FreezeRecord, ScopeFile } from './work-files';
+
+export { proveQuiescence } from './quiescence';
+
+/**
+ * Blocking and unblocking writes on the source. Only the lease calls these: it alone knows the deadline, and what its
+ * history holds first decides. The record is written before the first block, and undoing needs nothing else.
+ */
+
+/**
+ * Records what is about to be blocked and what was blocked before. Looks first: the record of this freeze is written
+ * once. Throws `WritesNotBlockedError` when an index is not the one of the scope any more, `UnavailableError` while a
+ * snapshot runs on the source (it would hold up the last one for as long as it takes).
+ */
+export async function writeFreezeRecord(
+  deps: StepDeps,
+  input: FreezeRecordInput,
+  context: StepContext,
+): Promise<FreezeRecordResult> {
+  const migration = await openMigration(deps, input.plan, context);
+  const { record: key } = migration.keys.freeze(input.freeze);
+  const store = migration.targetStore;
+  if ((await readBytes(store, key, context.signal)) === undefined) {
+    await refuseWhileSnapshotRuns(migration, context.signal);
+    await createJson(store, key, await describeSource(migration, input, context.signal), context.signal);
+  }
+  const bytes = (await readBytes(store, key, context.signal)) ?? Buffer.alloc(0);
+  const record = await requireJson<FreezeRecord>(store, key, context.signal);
+  return {
+    digest: digestOf(bytes),
+    indices: record.indices.length,
+    alreadyBlocked: record.indices.filter(({ blockedBefore }) => blockedBefore).length,
+  };
+}
+
+async function refuseWhileSnapshotRuns({ source }: Migration, signal: AbortSignal): Promise<void> {
+  const [running] = await source.runningSnapshots(signal);
+  if (running === undefined) return;
+  throw new UnavailableError('The freeze does not begin while a snapshot runs on the source', {
+    subject: { cluster: source.name, repository: running.repository, snapshot: running.snapshot },
+  });
+}
+
+async function describeSource(
+  migration: Migration,
+  { freeze, deadline, scope: at }: FreezeRecordInput,
+  signal: AbortSignal,
+): Promise<FreezeRecord> {
+  const { source, targetStore, keys } = migration;
+  const scope = await requireJson<ScopeFile>(targetStore, keys.round(at.round, at.attempt).scope, signal);
+  const { uuid } = await source.info(signal);
+  const settings = await source.settings(
+    scope.indices.map(({ name }) => name),
+    signal,
+  );
+  const indices = scope.indices.map((index) => ({
+    name: index.name,
+    uuid: index.uuid,
+    blockedBefore: showsBlock(settings[index.name]),
+  }));
+  const record = { cluster: { name: source.name, uuid }, freeze, deadline, indices };
+  await refuseChanged(migration, record, signal);
+  return record;
+}
+
+async function refuseChanged({ source }: Migration, record: FreezeRecord, signal: AbortSignal): Promise<void> {
+  const changed = changedSince(record, await indicesByName(source, signal));
+  if (changed.length === 0) return;
+  throw new WritesNotBlockedError(`The freeze is off: ${changed.slice(0, 10).join('; ')}`, {
+    subject: { cluster: source.name },
+  });
+}
+
+/**
+ * Blocks writes on every index of the record that was not blocked before, and reads the blocks back. A part that fails
+ * undoes the others of this call. Throws `WritesNotBlockedError` when the freeze was decided meanwhile, an index was
+ * re-created, or a block does not show.
+ */
+export async function blockWrites(deps: StepDeps, input: FreezeRef, context: StepContext): Promise<BlockResult> {
+  const migration = await openMigration(deps, input.plan, context);
+  const keys = migration.keys.freeze(input.freeze);
+  const record = await requireJson<FreezeRecord>(migration.targetStore, keys.record, context.signal);
+  const outcome = await standingOutcome(migration.targetStore, keys, context.signal);
+  if (outcome !== undefined) {
+    throw new WritesNotBlockedError(`This freeze was ${outcome.outcome} already: nothing is blocked any more`);
+  }
+  await refuseChanged(migration, record, context.signal);
+  const names = record.indices.filter(({ blockedBefore }) => !blockedBefore).map(({ name }) => name);
+  const method = await blockOrUndo(migration, names, context);
+  const blockedAt = Date.now();
+  await assertBlocked(migration, record, context.signal);
+  return { method, blockedAt };
+}
+
+async function blockOrUndo(
+  migration: Migration,
+  names: readonly string[],
+  context: StepContext,
+): Promise<BlockResult['method']> {
+  const { source } = migration;
+  const before = names.length === 0 ? {} : await source.settings(names, context.signal);
+  const open = names.filter((name) => !showsBlock(before[name]));
+  try {
+    const method = await block(migration, open, context);
+    // What an earlier attempt blocked answered to nobody: whether its writes drained must be proved otherwise.
+    return open.length === names.length ? method : 'settings';
+  } catch (error) {
+    await undoQuietly(migration, open, context);
+    throw error;
+  }
+}
+
+/** `_block/write` returns after in-flight writes drained; a settings update does not. */
+async function block(
+  { source }: Migration,
+  names: readonly string[],
+  context: StepContext,
+): Promise<BlockResult['method']> {
+  if (names.length === 0) return 'block-api';
+  assertMayAct(context, BLOCK_TIMEOUT_MS);
+  if ((await source.addWriteBlock(names, context.signal)) === 'blocked') return 'block-api';
+  assertMayAct(context, BLOCK_TIMEOUT_MS);
+  await source.updateSettings(names, { [WRITE_BLOCK]: true }, context.signal);
+  return 'settings';
+}
+
+async function undoQuietly({ source }: Migration, names: readonly string[], context: StepContext): Promise<void> {
+  try {
+    await removeWriteBlocks(source, names, context);
+  } catch {
+    // Safe to ignore: the record stands, and the lease undoes it at its end, whatever happened here.
+  }
+}
+
+async function assertBlocked({ source }: Migration, record: FreezeRecord, signal: AbortSignal): Promise<void> {
+  const names = record.indices.map(({ name }) => name);
+  const settings = names.length === 0 ? {} : await source.settings(names, signal);
+  const open = names.filter((name) => !showsBlock(settings[name]));
+  if (open.length === 0) return;
+  throw new WritesNotBlockedError(
+    `${open.length} of ${names.length} indices do not show the write block that was set: ${open.slice(0, 10).join(', ')}`,
+    { subject: { cluster: source.name, index: open[0] } },
+  );
+}
+
+/** Undoes exactly the record; see `undoFreeze`. */
+export async function unblockWrites(deps: StepDeps, input: FreezeRef, context: StepContext): Promise<UnblockResult> {
+  const migration = await openMigration(deps, input.plan, context);
+  return undoFreeze(migration.source, migration.targetStore, migration.keys.freeze(input.freeze), context);
+}
+
+/** Writes `outcome.json` unless it is there; answers with what stands. */
+export async function writeFreezeOutcome(
+  deps: StepDeps,
+  input: FreezeOutcomeInput,
+  context: StepContext,
+): Promise<FreezeOutcome> {
+  const { targetStore, keys } = await openMigration(deps, input.plan, context);
+  const { outcome, why } = input;
+  if (outcome !== 'committed' && outcome !== 'released') {
+    throw new ConfigurationError(`A freeze ends committed or released, not '${String(outcome)}'`);
+  }
+  const wanted = { outcome, ...(why === undefined ? {} : { why }) };
+  return decideOutcome(targetStore, keys.freeze(input.freeze), wanted, context.signal);
+}
+
+/**
+ * Reads the blocks once more, before the report: an attempt that slept may have changed one late. What its owner had
+ * blocked before, and what is gone, is as it should be when `unblocked` is expected.
+ */
+export async function confirmSourceState(
+  deps: StepDeps,
+  input: SourceStateInput,
+  context: StepContext,
+): Promise<SourceStateResult> {
+  const migration = await openMigration(deps, input.plan, context);
+  const { record: key } = migration.keys.freeze(input.freeze);
+  const record = await requireJson<FreezeRecord>(migration.targetStore, key, context.signal);
+  return { differing: await differingBlocks(migration, record, input.expect, context.signal) };
+}
+
+/** Sentences for the indices of the record whose block, or identity, is not as expected. */
+export async function differingBlocks(
+  { source }: Migration,
+  record: FreezeRecord,
+  expect: SourceStateInput['expect'],
+  signal: AbortSignal,
+): Promise<string[]> {
+  const infos = await indicesByName(source, signal);
+  const changed = expect === 'blocked' ? changedSince(record, infos) : [];
+  const same = record.indices.filter(({ name, uuid }) => infos.get(name)?.uuid === uuid);
+  const asked = same.filter(({ blockedBefore }) => expect === 'blocked' || !blockedBefore).map(({ name }) => name);
+  const settings = asked.length === 0 ? {} : await source.settings(asked, signal);
+  const word = expect === 'blocked' ? 'is not blocked for writes' : 'is still blocked for writes';
+  const wrong = asked.filter((name) => showsBlock(settings[name]) !== (expect === 'blocked'));
+  return [...changed, ...wrong.map((name) => `index '${name}' ${word} on the source`)];
+}

@@ -1,0 +1,114 @@
+import type { RecheckInput, RecheckResult } from '../domain/exchange';
+import { below } from '../domain/names';
+import { resolvePatterns } from '../domain/patterns';
+import type { ManifestBlob } from '../repository';
+import { differingBlocks } from './block';
+import type { StepContext } from './context';
+import { readBytes, readJsonLines, requireJson } from './files';
+import { indicesByName } from './frozen-source';
+import { openMigration } from './migration';
+import type { Migration, StepDeps } from './migration';
+import { readCounters } from './quiescence';
+import type { FreezeRecord, ManifestFile, QuiescenceFile, ScopeFile } from './work-files';
+
+/** An objection is for a person; a long list is for the logs. */
+const NAMED_AT_MOST = 5;
+const PROGRESS_EVERY = 1_000;
+
+/**
+ * Looks once more, right before the last point of return, whether everything is still as it was proved: blocks,
+ * counters, identities and patterns on the source, the last manifest on the target. Changes nothing; each thing that
+ * is otherwise is one sentence, and any of them releases the freeze.
+ */
+export async function recheckBeforeCommit(
+  deps: StepDeps,
+  input: RecheckInput,
+  context: StepContext,
+): Promise<RecheckResult> {
+  const migration = await openMigration(deps, input.plan, context);
+  const { record: key } = migration.keys.freeze(input.freeze);
+  const record = await requireJson<FreezeRecord>(migration.targetStore, key, context.signal);
+  const found = await Promise.all([
+    differingBlocks(migration, record, 'blocked', context.signal),
+    movedCounters(migration, input, record, context.signal),
+    newMatches(migration, input, record, context.signal),
+    missingBlobs(migration, input, context),
+    otherGeneration(migration, input, context.signal),
+  ]);
+  return { objections: found.flat() };
+}
+
+async function movedCounters(
+  migration: Migration,
+  input: RecheckInput,
+  record: FreezeRecord,
+  signal: AbortSignal,
+): Promise<string[]> {
+  const key = migration.keys.freeze(input.freeze).quiescence;
+  const { counters } = await requireJson<QuiescenceFile>(migration.targetStore, key, signal);
+  const infos = await indicesByName(migration.source, signal);
+  // An index that is gone is an objection of its own, and has no counters to read.
+  const names = record.indices.map(({ name }) => name).filter((name) => infos.get(name)?.open === true);
+  const now = await readCounters(migration, names, signal);
+  const moved = names.filter((name) => JSON.stringify(now[name]) !== JSON.stringify(counters[name]));
+  return moved.map((name) => `index '${name}' counts other operations than when writes had come to rest`);
+}
+
+/** An index that the patterns match by now was neither copied nor blocked. */
+async function newMatches(
+  migration: Migration,
+  input: RecheckInput,
+  record: FreezeRecord,
+  signal: AbortSignal,
+): Promise<string[]> {
+  const scopeKey = migration.keys.round(input.round, input.attempt).scope;
+  const scope = await requireJson<ScopeFile>(migration.targetStore, scopeKey, signal);
+  const frozen = new Map(record.indices.map(({ name, uuid }) => [name, uuid]));
+  const names = [...(await indicesByName(migration.source, signal)).keys()];
+  const { included } = resolvePatterns(migration.plan.indices, names);
+  const known = new Set(scope.indices.map(({ name }) => name));
+  const surplus = included.filter((name) => !known.has(name));
+  const unfrozen = scope.indices.filter(({ name, uuid }) => frozen.get(name) !== uuid);
+  return [
+    ...surplus.map((name) => `index '${name}' matches the plan by now and was not moved`),
+    ...unfrozen.map(({ name }) => `index '${name}' was moved but is not the one that is frozen`),
+  ];
+}
+
+async function missingBlobs(migration: Migration, input: RecheckInput, context: StepContext): Promise<string[]> {
+  const { targetStore, keys, plan } = migration;
+  const { blobs: key } = keys.round(input.round, input.attempt);
+  const wanted = await readJsonLines<ManifestBlob>(targetStore, key, context.signal);
+  const prefix = below(plan.repository.target.basePath, '');
+  const lengths = new Map<string, number>();
+  for await (const blob of targetStore.list(prefix, context.signal)) {
+    lengths.set(blob.key.slice(prefix.length), blob.length);
+    if (lengths.size % PROGRESS_EVERY === 0) context.progress({ step: 'listing the target', blobs: lengths.size });
+  }
+  if (wanted.length === 0) return ['the manifest of the last round is gone from the work prefix'];
+  const lost = wanted.filter((blob) => lengths.get(blob.key) !== blob.length).map((blob) => blob.key);
+  if (lost.length === 0) return [];
+  return [`the target lacks ${lost.length} of ${wanted.length} blobs of the last snapshot: ${some(lost)}`];
+}
+
+/** Whoever reads the repository reads its newest generation: that must be the one we published, byte for byte. */
+async function otherGeneration(migration: Migration, input: RecheckInput, signal: AbortSignal): Promise<string[]> {
+  const { targetStore, keys, plan } = migration;
+  const round = keys.round(input.round, input.attempt);
+  const { generation } = await requireJson<ManifestFile>(targetStore, round.manifest, signal);
+  const prefix = below(plan.repository.target.basePath, 'index-');
+  let newest = -1;
+  for await (const { key } of targetStore.list(prefix, signal)) {
+    const number = key.slice(prefix.length);
+    if (/^\d+$/.test(number)) newest = Math.max(newest, Number(number));
+  }
+  if (newest !== generation) return [`the target's newest index-N is ${newest}, not the published ${generation}`];
+  const held = await readBytes(targetStore, `${prefix}${generation}`, signal);
+  const ours = await readBytes(targetStore, round.volatile(`index-${generation}`), signal);
+  return held !== undefined && ours?.equals(held) === true ? [] : [`index-${generation} on the target is not ours`];
+}
+
+function some(all: readonly string[]): string {
+  const more = all.length > NAMED_AT_MOST ? ` and ${all.length - NAMED_AT_MOST} more` : '';
+  return all.slice(0, NAMED_AT_MOST).join(', ') + more;
+}

@@ -1,0 +1,325 @@
+import { ConfigurationError, UnavailableError, VerificationFailedError } from '../domain/errors';
+import type { RestoreInput, RestoreResult } from '../domain/exchange';
+import type { RestoreRequest, ShardRecovery } from '../elasticsearch/cluster';
+import type { ManifestIndex } from '../repository';
+import { assertMayAct } from './context';
+import type { StepContext } from './context';
+import { requireJson } from './files';
+import { openMigration } from './migration';
+import type { Migration, StepDeps } from './migration';
+import { assertOwnsLocation, claimantOf, recordRestored, recordRestoring, requireOwnIndex } from './ownership';
+import { inParallel, mapInParallel } from './parallel';
+import { Polling } from './pause';
+import { registerTarget } from './registration';
+import { isFrom, judge } from './restore-state';
+import type { Judgement, Origin, Sight, Watched } from './restore-state';
+import type { ManifestFile, OwnerFile } from './work-files';
+
+/** A node that is busy with shard work answers `_snapshot` and `_restore` after 100 s. */
+const RESTORE_TIMEOUT_MS = 180_000;
+const CLOSE_TIMEOUT_MS = 60_000;
+/** Elasticsearch retries a missing blob by itself for seconds; corruption fails for good at the first attempt. */
+const RED_PATIENCE_MS = 30_000;
+/** A node that restarts takes its recoveries with it. More than that is no accident. */
+const REQUESTS_AT_MOST = 3;
+/** Owner files are one small read each. */
+const OWNERS_AT_ONCE = 16;
+
+/**
+ * Restores the round's indices over what the last round left on the target, and waits until every primary is active
+ * and came from *our* snapshot. The indices come back write-blocked, without replicas and without aliases.
+ *
+ * Looks first: what an earlier attempt finished or started is not requested again. Throws `ConfigurationError` for an
+ * index of that name that we did not restore; `VerificationFailedError` when the snapshot is not the one planned,
+ * fewer indices are accepted than asked, or a shard fails; `UnavailableError` while another restore or a snapshot of
+ * the target is in the way.
+ */
+export async function restore(deps: StepDeps, input: RestoreInput, context: StepContext): Promise<RestoreResult> {
+  const migration = await openMigration(deps, input.plan, context);
+  const keys = migration.keys.round(input.round, input.attempt);
+  const manifest = await requireJson<ManifestFile>(migration.targetStore, keys.manifest, context.signal);
+  if (manifest.snapshot.name !== input.snapshot || manifest.snapshot.uuid !== input.snapshotUuid) {
+    throw new VerificationFailedError('The planned manifest is not of this snapshot: run the round again', {
+      subject: { snapshot: input.snapshot, uuid: input.snapshotUuid },
+    });
+  }
+  await assertOwnsLocation(migration, context);
+  return new Restoring(deps, migration, manifest, context).run();
+}
+
+class Restoring {
+  private readonly origin: Origin;
+  private readonly claimant;
+  private readonly watched: readonly Watched[];
+  private readonly manifestOf: ReadonlyMap<string, ManifestIndex>;
+  private owners: ReadonlyMap<string, OwnerFile> = new Map();
+  private readonly recordedUuids = new Map<string, Set<string>>();
+  private registered = false;
+
+  constructor(
+    private readonly deps: StepDeps,
+    private readonly migration: Migration,
+    private readonly manifest: ManifestFile,
+    private readonly context: StepContext,
+  ) {
+    this.origin = { repository: migration.registrations.target.name, snapshot: manifest.snapshot.name };
+    this.claimant = claimantOf(migration);
+    this.manifestOf = new Map(manifest.indices.map((index) => [index.name, index]));
+    this.watched = manifest.indices.map(({ name, shards }) => ({
+      name,
+      shards: shards.length,
+      doneShards: new Map<number, ShardRecovery>(),
+      requested: false,
+      requestedNow: 0,
+      redSince: undefined,
+    }));
+  }
+
+  async run(): Promise<RestoreResult> {
+    await this.readOwners();
+    const polling = new Polling(this.context.signal);
+    for (;;) {
+      const { sights, judged } = await this.look();
+      const wanted = this.watched.filter(({ name }) => judged.get(name) === 'wanted');
+      if (wanted.length > 0) await this.request(wanted, sights);
+      await this.explainRed(judged);
+      this.report(sights);
+      if (this.watched.every(({ name }) => judged.get(name) === 'done')) return this.result();
+      await polling.pause();
+    }
+  }
+
+  private async readOwners(): Promise<void> {
+    const owners = await mapInParallel(this.watched, OWNERS_AT_ONCE, this.context.signal, ({ name }, signal) =>
+      requireOwnIndex(this.claimant, name, signal),
+    );
+    this.owners = new Map(this.watched.map(({ name }, at) => [name, owners[at] as OwnerFile]));
+    for (const index of this.watched) {
+      const owner = this.owners.get(index.name);
+      index.requested =
+        owner?.restoring?.snapshot === this.origin.snapshot && owner.restoring.repository === this.origin.repository;
+      this.recordedUuids.set(index.name, new Set(owner?.uuids ?? []));
+    }
+  }
+
+  private async look(): Promise<{ sights: Map<string, Sight>; judged: Map<string, Judgement> }> {
+    const { target } = this.migration;
+    const { signal } = this.context;
+    const infos = new Map((await target.indices(signal)).map((info) => [info.name, info]));
+    const open = this.watched.map(({ name }) => name).filter((name) => infos.get(name)?.open === true);
+    const health = open.length === 0 ? {} : await target.health(open, signal);
+    const recoveries = open.length === 0 ? [] : await target.recoveries(open, signal);
+    const byIndex = new Map<string, ShardRecovery[]>();
+    for (const one of recoveries) byIndex.set(one.index, [...(byIndex.get(one.index) ?? []), one]);
+    const sights = new Map<string, Sight>();
+    for (const { name } of this.watched) {
+      sights.set(name, { info: infos.get(name), health: health[name], recoveries: byIndex.get(name) ?? [] });
+    }
+    await this.recognise(sights);
+    return { sights, judged: new Map(this.watched.map((index) => [index.name, this.judge(index, sights)])) };
+  }
+
+  private judge(index: Watched, sights: ReadonlyMap<string, Sight>): Judgement {
+    const sight = sights.get(index.name) as Sight;
+    const judgement = judge(index, sight, this.origin);
+    if (sight.info === undefined || this.isRecorded(index.name, sight.info.uuid)) return judgement;
+    // Whose it is will be known when its first shard is assigned: until then it is not touched.
+    return sight.health?.status === 'red' ? 'failing' : 'running';
+  }
+
+  private isRecorded(name: string, uuid: string): boolean {
+    return this.recordedUuids.get(name)?.has(uuid) === true;
+  }
+
+  /** Every index that exists must be ours, before anything is closed; the uuid of what we restored is recorded. */
+  private async recognise(sights: ReadonlyMap<string, Sight>): Promise<void> {
+    const fresh = [...sights].filter(([name, { info }]) => info !== undefined && !this.isRecorded(name, info.uuid));
+    await inParallel(fresh, OWNERS_AT_ONCE, this.context.signal, async ([name, sight], signal) => {
+      const uuid = sight.info?.uuid as string;
+      if (!this.cameFromUs(name, sight)) return;
+      await recordRestored(this.claimant, name, uuid, signal);
+      this.recordedUuids.get(name)?.add(uuid);
+    });
+  }
+
+  /**
+   * An index whose uuid is not recorded is ours only if its recoveries come from the restore that was recorded before
+   * it was requested. False while nothing is listed yet, which proves nothing. Throws `ConfigurationError` otherwise.
+   */
+  private cameFromUs(name: string, { info, recoveries }: Sight): boolean {
+    const index = this.watched.find((watched) => watched.name === name);
+    const restoring = index?.requested === true ? this.origin : this.owners.get(name)?.restoring;
+    if (restoring !== undefined && recoveries.some((recovery) => isFrom(recovery, restoring))) return true;
+    if (restoring !== undefined && info?.open === true && recoveries.length === 0) return false;
+    throw new ConfigurationError(
+      "A stranger's index has this name on the target: it is never closed, restored over or deleted. " +
+        'Rename or remove it, or leave the index out of the plan',
+      { subject: { index: name, uuid: info?.uuid, cluster: this.migration.target.name } },
+    );
+  }
+
+  private async request(wanted: readonly Watched[], sights: ReadonlyMap<string, Sight>): Promise<void> {
+    this.refuseEndless(wanted);
+    await this.register();
+    await this.close(wanted.map(({ name }) => name).filter((name) => sights.get(name)?.info?.open === true));
+    await inParallel(wanted, OWNERS_AT_ONCE, this.context.signal, ({ name }, signal) =>
+      recordRestoring(this.claimant, name, this.origin, signal),
+    );
+    const names = wanted.map(({ name }) => name);
+    const { signal } = this.context;
+    assertMayAct(this.context, RESTORE_TIMEOUT_MS);
+    const request = restoreRequest(this.migration, names, this.manifestOf);
+    const accepted = await this.migration.target.restore(this.origin.repository, this.origin.snapshot, request, signal);
+    this.assertAllAccepted(names, accepted.indices);
+    for (const index of wanted) {
+      index.requested = true;
+      index.requestedNow += 1;
+      index.redSince = undefined;
+      index.doneShards.clear();
+    }
+  }
+
+  private refuseEndless(wanted: readonly Watched[]): void {
+    const again = wanted.find(({ requestedNow }) => requestedNow >= REQUESTS_AT_MOST);
+    if (again === undefined) return;
+    throw new UnavailableError(
+      `The recoveries of this index vanished ${REQUESTS_AT_MOST} times: do its nodes restart?`,
+      {
+        subject: { index: again.name, snapshot: this.origin.snapshot },
+      },
+    );
+  }
+
+  /** Anew, once per attempt: whatever the cluster remembered of an older generation is gone. */
+  private async register(): Promise<void> {
+    if (this.registered) return;
+    await registerTarget(this.deps, this.migration, this.context);
+    const { repository, snapshot } = this.origin;
+    const found = await this.migration.target.snapshot(repository, snapshot, this.context.signal);
+    const subject = { cluster: this.migration.target.name, repository, snapshot, uuid: found?.uuid };
+    if (found === undefined)
+      throw new UnavailableError('The target does not see the published snapshot yet', { subject });
+    if (found.uuid !== this.manifest.snapshot.uuid) {
+      throw new VerificationFailedError('The target sees another snapshot of this name than was planned', { subject });
+    }
+    this.registered = true;
+  }
+
+  /** A stranger's index never gets here. What is being snapshotted or restored cannot be closed for a while. */
+  private async close(names: readonly string[]): Promise<void> {
+    if (names.length === 0) return;
+    assertMayAct(this.context, CLOSE_TIMEOUT_MS);
+    try {
+      await this.migration.target.close(names, this.context.signal);
+    } catch (error) {
+      if (!(error instanceof ConfigurationError) || !BUSY_TYPES.has(String(error.subject['type']))) throw error;
+      throw new UnavailableError('An index cannot be closed while the target snapshots or restores it', {
+        subject: error.subject,
+        cause: error,
+      });
+    }
+  }
+
+  /** 5.x answers 200 for an index that is not in the snapshot, and restores nothing. */
+  private assertAllAccepted(asked: readonly string[], accepted: readonly string[] | undefined): void {
+    if (accepted === undefined) return;
+    const missing = asked.filter((name) => !accepted.includes(name));
+    if (missing.length === 0) return;
+    throw new VerificationFailedError(
+      `The target accepted the restore of ${accepted.length} of ${asked.length} indices; it left out ${missing.slice(0, 10).join(', ')}`,
+      { subject: { snapshot: this.origin.snapshot, index: missing[0] } },
+    );
+  }
+
+  /** A shard that stays red is explained, not waited for. */
+  private async explainRed(judged: ReadonlyMap<string, Judgement>): Promise<void> {
+    for (const index of this.watched) {
+      if (judged.get(index.name) !== 'failing') index.redSince = undefined;
+      else index.redSince ??= Date.now();
+      if (index.redSince !== undefined && Date.now() - index.redSince >= RED_PATIENCE_MS) await this.fail(index);
+    }
+  }
+
+  private async fail(index: Watched): Promise<never> {
+    const shards = Array.from({ length: index.shards }, (_, shard) => shard).filter(
+      (shard) => !index.doneShards.has(shard),
+    );
+    for (const shard of shards) {
+      const why = await this.migration.target.explainAllocation(index.name, shard, this.context.signal);
+      if (why !== undefined) throw shardFailed(index.name, shard, this.origin, why);
+    }
+    throw shardFailed(index.name, shards[0] ?? 0, this.origin, 'the cluster gives no reason');
+  }
+
+  private report(sights: ReadonlyMap<string, Sight>): void {
+    const ours = [...sights.values()].flatMap(({ recoveries }) => recoveries.filter((one) => isFrom(one, this.origin)));
+    this.context.progress({
+      snapshot: this.origin.snapshot,
+      shardsDone: sum(this.watched.map(({ doneShards }) => doneShards.size)),
+      shards: sum(this.watched.map(({ shards }) => shards)),
+      bytesRecovered: sum(ours.map(({ recoveredBytes }) => recoveredBytes)),
+      bytesTotal: sum(ours.map(({ totalBytes }) => totalBytes)),
+      bytesReused: sum(ours.map(({ reusedBytes }) => reusedBytes)),
+    });
+  }
+
+  private result(): RestoreResult {
+    const done = this.watched.flatMap(({ doneShards }) => [...doneShards.values()]);
+    return {
+      indices: this.watched.length,
+      shards: done.length,
+      totalBytes: sum(done.map(({ totalBytes }) => totalBytes)),
+      reusedBytes: sum(done.map(({ reusedBytes }) => reusedBytes)),
+    };
+  }
+}
+
+/** Of `_close`, 400 in all versions: `Cannot close indices that are being restored`, `... snapshotted`. */
+const BUSY_TYPES = new Set(['illegal_argument_exception', 'snapshot_in_progress_exception']);
+
+function shardFailed(index: string, shard: number, origin: Origin, why: string): VerificationFailedError {
+  return new VerificationFailedError(`A shard cannot be restored: ${why}`, {
+    subject: { index, shard, snapshot: origin.snapshot },
+  });
+}
+
+/** Names the owner of policies that exist on the source only, or of nodes that do; and blocks, because ours is set. */
+export const ALWAYS_DROPPED = [
+  'index.lifecycle.*',
+  'index.opendistro.*',
+  'index.plugins.*',
+  'index.routing.allocation.*',
+  'index.blocks.*',
+] as const;
+
+/**
+ * One request for all. `index_settings` wins over `ignore_index_settings`: the write block stays. The number of
+ * replicas can only be set, never ignored (the cluster refuses to remove it).
+ */
+export function restoreRequest(
+  migration: Migration,
+  names: readonly string[],
+  manifestOf: ReadonlyMap<string, ManifestIndex>,
+): RestoreRequest {
+  const { settings, dropSettings } = migration.plan.restore;
+  const expands = names.some((name) => isSet(manifestOf.get(name)?.settings['index.auto_expand_replicas']));
+  return {
+    indices: names,
+    indexSettings: {
+      ...settings,
+      ...(expands ? { 'index.auto_expand_replicas': 'false' } : {}),
+      'index.number_of_replicas': 0,
+      'index.blocks.write': true,
+    },
+    ignoreIndexSettings: [...ALWAYS_DROPPED, ...dropSettings],
+    includeAliases: false,
+  };
+}
+
+function isSet(setting: string | readonly string[] | undefined): boolean {
+  return setting !== undefined && setting !== 'false';
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
+}

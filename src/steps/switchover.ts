@@ -1,0 +1,93 @@
+import { ConfigurationError, WritesNotBlockedError } from '../domain/errors';
+import type { SwitchInput, SwitchResult } from '../domain/exchange';
+import { planAliases } from './alias-plan';
+import { assertMayAct } from './context';
+import type { StepContext } from './context';
+import { requireJson } from './files';
+import { BLOCK_TIMEOUT_MS, indicesByName, removeWriteBlocks, standingOutcome } from './frozen-source';
+import { openMigration } from './migration';
+import type { Migration, StepDeps } from './migration';
+import { claimantOf, requireOwnIndex } from './ownership';
+import { mapInParallel } from './parallel';
+import type { FreezeRecord, ScopeFile } from './work-files';
+
+const OWNERS_AT_ONCE = 16;
+
+/**
+ * Opens the target for writes: the last point of return has passed. An index whose owner had blocked it on the source
+ * stays blocked. Verified by reading again; may be repeated. Throws `WritesNotBlockedError` unless the freeze is
+ * committed, and `ConfigurationError` when an index of that name is not the one we restored.
+ */
+export async function unblockTarget(deps: StepDeps, input: SwitchInput, context: StepContext): Promise<SwitchResult> {
+  const migration = await openMigration(deps, input.plan, context);
+  await assertCommitted(migration, input, context.signal);
+  const names = await roundIndices(migration, input, context.signal);
+  await assertRestoredByUs(migration, names, context.signal);
+  const { record: key } = migration.keys.freeze(input.freeze);
+  const record = await requireJson<FreezeRecord>(migration.targetStore, key, context.signal);
+  const frozenByUs = new Set(record.indices.filter(({ blockedBefore }) => !blockedBefore).map(({ name }) => name));
+  const opened = names.filter((name) => frozenByUs.has(name));
+  await removeWriteBlocks(migration.target, opened, context);
+  return { indices: opened.length, aliases: 0 };
+}
+
+/**
+ * Sets the aliases on the target in one atomic call. Looks first: what is as wanted is not sent again. Throws
+ * `ConfigurationError` before anything when a stranger has the name of an alias, `WritesNotBlockedError` unless the
+ * freeze is committed.
+ */
+export async function switchAliases(deps: StepDeps, input: SwitchInput, context: StepContext): Promise<SwitchResult> {
+  const migration = await openMigration(deps, input.plan, context);
+  await assertCommitted(migration, input, context.signal);
+  const names = await roundIndices(migration, input, context.signal);
+  const { actions, obstacles } = await planAliases(migration, names, context.signal);
+  if (obstacles.length > 0) {
+    const sentences = obstacles.slice(0, 10).map(({ why }) => why);
+    throw new ConfigurationError(`The aliases cannot be switched: ${sentences.join('; ')}`, {
+      subject: { cluster: migration.target.name },
+    });
+  }
+  if (actions.length > 0) {
+    assertMayAct(context, BLOCK_TIMEOUT_MS);
+    await migration.target.updateAliases(actions, context.signal);
+  }
+  return { indices: names.length, aliases: actions.length };
+}
+
+/** Never are both sides writable: without this word the source may be, or become so at any moment. */
+async function assertCommitted(
+  { targetStore, keys }: Migration,
+  input: SwitchInput,
+  signal: AbortSignal,
+): Promise<void> {
+  const stands = await standingOutcome(targetStore, keys.freeze(input.freeze), signal);
+  if (stands?.outcome === 'committed') return;
+  throw new WritesNotBlockedError(
+    `The freeze is ${stands?.outcome ?? 'undecided'}, so the source may take writes: the target stays blocked`,
+  );
+}
+
+async function roundIndices(
+  { targetStore, keys }: Migration,
+  input: SwitchInput,
+  signal: AbortSignal,
+): Promise<string[]> {
+  const scope = await requireJson<ScopeFile>(targetStore, keys.round(input.round, input.attempt).scope, signal);
+  return scope.indices.map(({ name }) => name);
+}
+
+async function assertRestoredByUs(migration: Migration, names: readonly string[], signal: AbortSignal): Promise<void> {
+  const infos = await indicesByName(migration.target, signal);
+  const claimant = claimantOf(migration);
+  const owners = await mapInParallel(names, OWNERS_AT_ONCE, signal, (name, either) =>
+    requireOwnIndex(claimant, name, either),
+  );
+  const stranger = names.find((name, at) => owners[at]?.uuids?.includes(infos.get(name)?.uuid ?? '') !== true);
+  if (stranger === undefined) return;
+  throw new ConfigurationError(
+    'The target index is gone or not the one this migration restored: nothing was unblocked',
+    {
+      subject: { index: stranger, uuid: infos.get(stranger)?.uuid, cluster: migration.target.name },
+    },
+  );
+}
