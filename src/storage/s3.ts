@@ -157,10 +157,8 @@ class S3Store implements Store {
       const checksum = this.#compare(key, crc, answer.ChecksumCRC32);
       return { created: true, etag: bare(answer.ETag), checksum, requestId: answer.$metadata.requestId };
     } catch (error) {
-      const existing = options.ifAbsent && isConflict(error) ? await this.head(key, signal) : undefined;
-      // Without a blob there the conflict was with a write that has not ended: the error says to try again.
-      if (!existing) throw error;
-      return { created: false, etag: existing.etag, checksum: undefined, requestId: undefined };
+      if (!options.ifAbsent || !isConflict(error)) throw error;
+      return this.#alreadyThere(key, error, signal);
     }
   }
 
@@ -306,6 +304,20 @@ class S3Store implements Store {
       if (statusOf(error) === 501 || statusOf(error) === 405) return undefined;
       throw error;
     }
+  }
+
+  /**
+   * The condition of a write did not hold. AWS decides it atomically. versitygw 1.7.0 looks, then writes: two writers in
+   * the same milliseconds may both be told that they created the blob (measured), and the last one's bytes stay. Who
+   * needs to be the only one on such a gateway reads the blob again.
+   */
+  async #alreadyThere(key: string, conflict: unknown, signal: AbortSignal): Promise<WriteReceipt> {
+    const existing = await this.head(key, signal);
+    if (existing) return { created: false, etag: existing.etag, checksum: undefined, requestId: undefined };
+    throw new UnavailableError('Another write to the same key has not ended.', {
+      subject: this.#subject(key),
+      cause: conflict,
+    });
   }
 
   /** Every request goes through here: an abort rejects with its reason at once, and every failure is classified. */

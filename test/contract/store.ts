@@ -7,6 +7,8 @@ import type { ReadOptions, Store } from '../../src/storage/store';
 export interface OpenedStore {
   /** Empty. */
   readonly store: Store;
+  /** False for a server that looks before it writes, instead of doing both at once. Default true. */
+  readonly createsAtomically?: boolean;
   readonly cleanup: () => Promise<void>;
 }
 
@@ -181,7 +183,8 @@ export function describeStore(name: string, open: () => Promise<OpenedStore>): v
             ),
           );
           const winners = receipts.flatMap(({ created }, i) => (created ? [`writer ${i}`] : []));
-          expect(winners).toEqual([(await read(key)).toString()]);
+          expect(winners).toContain((await read(key)).toString());
+          if (opened.createsAtomically ?? true) expect(winners).toHaveLength(1);
         }
       });
     });
@@ -245,7 +248,6 @@ export function describeStore(name: string, open: () => Promise<OpenedStore>): v
         const other = await store.uploads.begin('other', NEVER);
         const part = await store.uploads.part('base/one', one, 1, randomBytes(20), NEVER);
         const listed = await store.uploads.unfinished('base/', NEVER);
-        if (listed === undefined) return;
         expect(listed).toEqual([
           { key: 'base/one', uploadId: one },
           { key: 'base/two', uploadId: two },

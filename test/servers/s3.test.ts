@@ -43,6 +43,7 @@ describeStore('S3', async () => {
   const bucket = await newBucket();
   return {
     store: open(bucket),
+    createsAtomically: false,
     cleanup: () => rm(join(folder, 'root', bucket), { recursive: true }),
   };
 });
