@@ -3,7 +3,15 @@
  * Pure: bytes come in through a `ReadBlob`, values come out. Nothing here writes, and nothing may import a store.
  */
 export type { Phase, ManifestBlob, Manifest, ManifestIndex, ManifestShard, ReadBlob } from './manifest';
-export { readManifest, difference } from './manifest';
-export type { RepositoryData, SnapshotEntry } from './generation';
+export { readManifest, difference, shardIndexKeys } from './manifest';
+export type { RepositoryData, SnapshotEntry, SnapshotState, IndexEntry } from './generation';
 export { readRepositoryData, parseRepositoryData, newestGeneration } from './generation';
-export { PHASES, phaseOf, inCopyOrder, incompatibleSnapshotsKey, indexLatestKey, encodeIndexLatest } from './layout';
+export {
+  PHASES,
+  phaseOf,
+  inCopyOrder,
+  incompatibleSnapshotsKey,
+  indexLatestKey,
+  repositoryDataKey,
+  encodeIndexLatest,
+} from './layout';
