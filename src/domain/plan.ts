@@ -366,10 +366,17 @@ const wording: z.core.$ZodErrorMap = (issue) => {
   const { code, input } = issue;
   if (input === undefined && (code === 'invalid_type' || code === 'invalid_value')) return 'is required';
   if (code === 'invalid_type') return `must be ${TYPES[issue.expected] ?? `a ${issue.expected}`}`;
-  if (code === 'invalid_value') return `must be one of ${issue.values.map((one) => `'${String(one)}'`).join(', ')}`;
+  if (code === 'invalid_value') return `must be one of ${listed(issue.values)}`;
+  if (code === 'invalid_union' && 'options' in issue && Array.isArray(issue.options)) {
+    return `must be one of ${listed(issue.options)}`;
+  }
   if (code === 'too_small' && issue.origin !== 'array') return `must be at least ${issue.minimum}`;
   return undefined;
 };
+
+function listed(values: readonly unknown[]): string {
+  return values.map((one) => `'${String(one)}'`).join(', ');
+}
 
 function faultsOf(issues: readonly z.core.$ZodIssue[], at: readonly PropertyKey[]): string[] {
   return issues.flatMap((issue) => {
@@ -383,10 +390,14 @@ function faultsOf(issues: readonly z.core.$ZodIssue[], at: readonly PropertyKey[
   });
 }
 
-/** Of a union's alternatives the one whose form the value has was meant: its faults are what the writer needs. */
+/**
+ * Of a union's alternatives the one that was meant, whose faults are what the writer needs: it has the form of the
+ * value, and the fewest faults of those that have. Undefined when none has.
+ */
 function meantOf(alternatives: readonly (readonly z.core.$ZodIssue[])[]): readonly z.core.$ZodIssue[] | undefined {
+  const fewestFirst = [...alternatives].sort((a, b) => a.length - b.length);
   const without = (...codes: readonly string[]) =>
-    alternatives.find((faults) => !faults.some(({ code, path }) => path.length === 0 && codes.includes(code)));
+    fewestFirst.find((faults) => !faults.some(({ code, path }) => path.length === 0 && codes.includes(code)));
   return without('invalid_type', 'invalid_value') ?? without('invalid_type');
 }
 
