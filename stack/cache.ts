@@ -1,8 +1,8 @@
 // What is built or unpacked once and kept outside the checkout, keyed by name and version.
 // A folder that stands under its final name is complete: it is filled under another name and renamed.
 import { randomUUID } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import { mkdir, rename, rm, stat, utimes } from 'node:fs/promises';
+import { existsSync, rmSync } from 'node:fs';
+import { mkdir, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -47,6 +47,7 @@ function isComplete(folder: string, what: Installation): boolean {
 }
 
 async function fill(folder: string, what: Installation): Promise<void> {
+  await removePartial(folder);
   const scratch = `${folder}.partial-${randomUUID()}`;
   say(`installing ${what.name} ${what.version} into ${folder} (first use only)`);
   const began = Date.now();
@@ -66,17 +67,26 @@ async function fill(folder: string, what: Installation): Promise<void> {
   say(`installed ${what.name} ${what.version} in ${Math.round((Date.now() - began) / 1000)} s`);
 }
 
+/** What an interrupted installation left: under the lock it is nobody's. */
+async function removePartial(folder: string): Promise<void> {
+  const left = (await readdir(cacheRoot())).filter((name) => name.startsWith(`${path.basename(folder)}.partial-`));
+  for (const name of left) await rm(path.join(cacheRoot(), name), { recursive: true, force: true });
+}
+
 async function withLock(lock: string, action: () => Promise<void>): Promise<void> {
   await takeLock(lock);
   const touching = setInterval(() => {
     const now = new Date();
     utimes(lock, now, now).catch(() => undefined); // stolen while we slept: the rename still keeps folders whole
   }, LOCK_TOUCH_MS);
+  const release = () => rmSync(lock, { recursive: true, force: true });
+  process.once('exit', release); // also after Ctrl-C, so that the next one need not wait for the lock to grow stale
   try {
     await action();
   } finally {
     clearInterval(touching);
-    await rm(lock, { recursive: true, force: true });
+    process.off('exit', release);
+    release();
   }
 }
 

@@ -1,5 +1,5 @@
 // Elasticsearch servers from Maven Central, by the ordinary client, unpacked once.
-import { chmod, readdir, rename, rm } from 'node:fs/promises';
+import { chmod, mkdir, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { installed } from './cache';
 import { findCommand, needCommand, runTool } from './tools';
@@ -30,6 +30,7 @@ async function download(version: string, folder: string): Promise<void> {
   await unpack(path.join(folder, `elasticsearch-${version}.zip`), folder);
   await liftOut(path.join(folder, `elasticsearch-${version}`), folder);
   await makeRunnable(path.join(folder, 'bin'));
+  await mkdir(path.join(folder, 'plugins'), { recursive: true }); // 5.0 would create it, where its user may not
 }
 
 function coordinates(version: string): string {

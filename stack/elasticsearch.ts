@@ -48,7 +48,7 @@ interface Folders {
 export async function startElasticsearch(options: ElasticsearchOptions): Promise<ElasticsearchServer> {
   const [installation, java, account] = await Promise.all([
     elasticsearchHome(options.version),
-    javaHome(),
+    javaHome(majorOf(options.version)),
     nodeAccount(),
   ]);
   const port = options.port ?? (await freePort());
@@ -61,7 +61,7 @@ export async function startElasticsearch(options: ElasticsearchOptions): Promise
     command: '/bin/sh',
     // What a node writes is for root's processes and for whoever runs the tests to read and remove.
     args: ['-c', 'umask 000; exec "$0" "$@"', ...nodeCommand(options.version, folders)],
-    env: nodeEnvironment(folders, java),
+    env: await nodeEnvironment(options.version, folders, java),
     account,
     folder: folders.run,
     isReady: () => isServing(url),
@@ -111,7 +111,7 @@ async function writeConfig(
   const lines = Object.entries(settings).map(([name, value]) => `${name}: ${JSON.stringify(value)}\n`);
   await writeFile(path.join(folders.config, 'elasticsearch.yml'), lines.join(''));
   const jvm = path.join(folders.config, 'jvm.options');
-  const shipped = await readFile(jvm, 'utf8');
+  const shipped = await readFile(jvm, 'utf8').catch(() => ''); // 2.x has none
   const heapMb = options.heapMb ?? DEFAULT_HEAP_MB;
   await writeFile(jvm, jvmOptions(shipped, { major: majorOf(options.version), heapMb, temporary: folders.temporary }));
   if (account !== undefined) await giveAway(folders, account);
@@ -142,7 +142,7 @@ async function ownSettings(
     'http.port': port,
     [majorOf(options.version) >= 8 ? 'transport.port' : 'transport.tcp.port']: transportPort,
     // Otherwise nodes of this machine find each other by their ports and form one cluster.
-    ...(options.version.startsWith('5.0.')
+    ...(/^(2|5\.0)\./.test(options.version)
       ? { 'discovery.zen.ping.unicast.hosts': [`127.0.0.1:${transportPort}`] }
       : { 'discovery.type': 'single-node' }),
     'path.data': folders.data,
@@ -157,22 +157,29 @@ async function ownSettings(
   };
 }
 
-/** 5.x takes its config folder by a setting, later ones from the environment. */
+/** 5.x takes its config folder by a setting, its neighbours from the environment. */
 function nodeCommand(version: string, folders: Folders): string[] {
   const program = path.join(folders.home, 'bin', 'elasticsearch');
-  return majorOf(version) < 6 ? [program, `-Epath.conf=${folders.config}`] : [program];
+  return majorOf(version) === 5 ? [program, `-Epath.conf=${folders.config}`] : [program];
 }
 
-function nodeEnvironment(folders: Folders, java: string): NodeJS.ProcessEnv {
+async function nodeEnvironment(version: string, folders: Folders, java: string): Promise<NodeJS.ProcessEnv> {
+  const jvm = path.join(folders.config, 'jvm.options');
+  const common = { PATH: process.env.PATH, HOME: folders.run, JAVA_HOME: java };
+  if (majorOf(version) < 5) return { ...common, ...(await environmentOf2(folders.config, jvm)) };
   return {
-    PATH: process.env.PATH,
-    HOME: folders.run,
-    JAVA_HOME: java,
+    ...common,
     ES_JAVA_HOME: java,
     ES_PATH_CONF: folders.config,
-    ES_JVM_OPTIONS: path.join(folders.config, 'jvm.options'),
+    ES_JVM_OPTIONS: jvm,
     ES_TMPDIR: folders.temporary,
   };
+}
+
+/** 2.x reads no options file, and adds collector flags that Java 17 refuses unless it is given others. */
+async function environmentOf2(config: string, jvm: string): Promise<NodeJS.ProcessEnv> {
+  const options = (await readFile(jvm, 'utf8')).trim().split('\n');
+  return { ES_GC_OPTS: '-XX:+UseG1GC', ES_JAVA_OPTS: [...options, `-Des.path.conf=${config}`].join(' ') };
 }
 
 /** Health rather than `GET /`, whose handler the zips of 8.19 lack. */

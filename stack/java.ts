@@ -2,26 +2,34 @@
 import path from 'node:path';
 import { findCommand, isExecutable, outputOf } from './tools';
 
-const OLDEST = 17;
 /** 5.x and 6.x need the security manager, which Java 24 removed. */
 const NEWEST = 23;
-const WANTED = 'Elasticsearch nodes run on Java 17: install a JDK 17 and put java on the PATH, or set JAVA_HOME.';
 
-let found: Promise<string> | undefined;
+let found: Promise<Java | undefined> | undefined;
 
-/** Home folder of a Java that runs all the versions, or a plain sentence. */
-export function javaHome(): Promise<string> {
-  found ??= findJava();
-  return found;
+interface Java {
+  readonly home: string;
+  readonly major: number;
 }
 
-async function findJava(): Promise<string> {
-  const java = javaCommand();
-  if (java === undefined) throw new Error(`"java" is not on the PATH. ${WANTED}`);
-  const settings = await outputOf(java, ['-XshowSettings:properties', '-version']);
-  const major = Number(property(settings, 'java.specification.version'));
-  if (!(major >= OLDEST && major <= NEWEST)) throw new Error(`${java} is Java ${major}. ${WANTED}`);
-  return property(settings, 'java.home');
+/** Home folder of a Java that runs this major version of Elasticsearch, or a plain sentence. */
+export async function javaHome(elasticsearchMajor: number): Promise<string> {
+  const oldest = elasticsearchMajor >= 9 ? 21 : 17;
+  const wanted = `Elasticsearch ${elasticsearchMajor}.x runs on Java ${oldest} here: install that JDK and put java on the PATH, or set JAVA_HOME.`;
+  found ??= findJava();
+  const java = await found;
+  if (java === undefined) throw new Error(`"java" is not on the PATH. ${wanted}`);
+  if (!(java.major >= oldest && java.major <= NEWEST)) {
+    throw new Error(`${java.home} is Java ${java.major}. ${wanted}`);
+  }
+  return java.home;
+}
+
+async function findJava(): Promise<Java | undefined> {
+  const command = javaCommand();
+  if (command === undefined) return undefined;
+  const settings = await outputOf(command, ['-XshowSettings:properties', '-version']);
+  return { home: property(settings, 'java.home'), major: Number(property(settings, 'java.specification.version')) };
 }
 
 function javaCommand(): string | undefined {

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs';
-import { chmod, chown, mkdir, rm } from 'node:fs/promises';
+import { chmod, chown, mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -12,6 +12,8 @@ import { endingWithParent, lastLines } from './tools';
 const POLL_MS = 50;
 /** A node that writes its last state needs a few seconds on a busy machine. */
 const STOP_GRACE_MS = 20_000;
+const ROOT_PREFIX = 'snapferry-stack-';
+const ABANDONED_AFTER_MS = 3_600_000;
 const EXIT_CODES = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 
 export interface Server {
@@ -45,7 +47,8 @@ let root: string | undefined;
 export async function runFolder(name: string, account?: Account): Promise<string> {
   watchForExit();
   if (root === undefined) {
-    root = mkdtempSync(path.join(tmpdir(), 'snapferry-stack-'));
+    await removeAbandoned();
+    root = mkdtempSync(path.join(tmpdir(), `${ROOT_PREFIX}${process.pid}-`));
     await chmod(root, 0o755); // the nodes' user passes through
   }
   const folder = path.join(root, name);
@@ -53,6 +56,27 @@ export async function runFolder(name: string, account?: Account): Promise<string
   await mkdir(folder);
   if (account !== undefined) await chown(folder, account.uid, account.gid);
   return folder;
+}
+
+/** Folders of processes that were killed hold whole indices. Fresh ones stay: somebody may want to read the logs. */
+async function removeAbandoned(): Promise<void> {
+  for (const name of await readdir(tmpdir())) {
+    const owner = new RegExp(`^${ROOT_PREFIX}(\\d+)-`).exec(name)?.[1];
+    if (owner === undefined || isAlive(Number(owner))) continue;
+    const folder = path.join(tmpdir(), name);
+    const found = await stat(folder).catch(() => undefined); // another process may be removing it, too
+    if (found === undefined || Date.now() - found.mtimeMs < ABANDONED_AFTER_MS) continue;
+    await rm(folder, { recursive: true, force: true }).catch(() => undefined); // another user's: theirs to remove
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
+  }
 }
 
 /** Starts a server and returns when it serves; a server that does not is ended, and the error quotes its log. */

@@ -7,7 +7,6 @@ import { httpGet } from './http';
 import { freePort } from './ports';
 import { launch, runFolder } from './processes';
 import type { Server } from './processes';
-import { shareDirectory } from './sharing';
 
 const READY_WITHIN_MS = 30_000;
 /** No bucket can be called so: names have no underscore. */
@@ -32,13 +31,15 @@ const PROGRAM = {
   withoutGo: 'install Go.',
 };
 
-/** Path style, region us-east-1. Object metadata lies beside the root, so that it outlives a restart. */
+/**
+ * Path style, region us-east-1. Buckets made through S3 are open to nodes; for a folder that was made otherwise, name it
+ * in a node's `pathRepo` or call `shareDirectory`. Object metadata lies beside the root, so that it outlives a restart.
+ */
 export async function startVersitygw(options: S3Options): Promise<S3Server> {
   const program = await goProgram(PROGRAM);
   const root = path.resolve(options.root);
   const sidecar = sidecarOf(root);
-  await shareDirectory(root);
-  await mkdir(sidecar, { recursive: true });
+  for (const folder of [root, sidecar]) await mkdir(folder, { recursive: true });
   const port = options.port ?? (await freePort());
   const endpoint = `http://127.0.0.1:${port}`;
   const server = await launch({
