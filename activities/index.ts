@@ -1,0 +1,65 @@
+import {
+  blockWrites,
+  confirmSourceState,
+  proveQuiescence,
+  unblockWrites,
+  writeFreezeOutcome,
+  writeFreezeRecord,
+} from '../src/steps/block';
+import { cleanUp } from '../src/steps/cleanup';
+import { copyUnit, readUnits } from '../src/steps/copy-unit';
+import type { StepDeps } from '../src/steps/migration';
+import { planTransfer } from '../src/steps/plan';
+import { preflight } from '../src/steps/preflight';
+import { publish } from '../src/steps/publish';
+import { recheckBeforeCommit } from '../src/steps/recheck';
+import { buildReplicas } from '../src/steps/replicas';
+import { writeReport } from '../src/steps/report';
+import { restore } from '../src/steps/restore';
+import { resolveScope } from '../src/steps/scope';
+import { takeSnapshot } from '../src/steps/snapshot';
+import { switchAliases, unblockTarget } from '../src/steps/switchover';
+import { verify } from '../src/steps/verify';
+import { asActivity } from './run';
+import type { Step } from './run';
+
+/**
+ * Every activity is one step of `src/steps`; the names are what Temporal Web shows. All may run twice, also at the
+ * same time as their successor. Types only cross into workflows.
+ */
+export function createActivities(deps: StepDeps) {
+  const activity = <Input, Result>(step: Step<Input, Result>) => asActivity(deps, step);
+  return {
+    preflight: activity(preflight),
+    resolveScope: activity(resolveScope),
+    takeSnapshot: activity(takeSnapshot),
+    planTransfer: activity(planTransfer),
+    readUnits: activity(readUnits),
+    publish: activity(publish),
+    restore: activity(restore),
+    writeFreezeRecord: activity(writeFreezeRecord),
+    blockWrites: activity(blockWrites),
+    proveQuiescence: activity(proveQuiescence),
+    unblockWrites: activity(unblockWrites),
+    writeFreezeOutcome: activity(writeFreezeOutcome),
+    confirmSourceState: activity(confirmSourceState),
+    recheckBeforeCommit: activity(recheckBeforeCommit),
+    verify: activity(verify),
+    buildReplicas: activity(buildReplicas),
+    unblockTarget: activity(unblockTarget),
+    switchAliases: activity(switchAliases),
+    writeReport: activity(writeReport),
+    cleanUp: activity(cleanUp),
+    ...createTransferActivities(deps),
+  };
+}
+
+/** What the transfer role serves: the two ways to move blobs, on a task queue of their own. */
+export function createTransferActivities(deps: StepDeps) {
+  return {
+    /** One large file, alone. */
+    copyBlob: asActivity(deps, copyUnit),
+    /** Up to 500 small ones, about 64 MiB. */
+    copyBatch: asActivity(deps, copyUnit),
+  };
+}

@@ -1,0 +1,96 @@
+import { activityInfo, Context } from '@temporalio/activity';
+import type { StepContext } from '../src/steps/context';
+import type { StepDeps } from '../src/steps/migration';
+import { toFailure } from './failures';
+
+/** A step as `src/steps` writes it. */
+export type Step<Input, Result> = (deps: StepDeps, input: Input, context: StepContext) => Promise<Result>;
+
+/**
+ * A step that shows no progress for this long is hung, whatever its sockets say: then its heartbeats stop, and the
+ * server gives the work to somebody else. Longer than the longest request (3 minutes on a busy 5.x node).
+ */
+const HUNG_AFTER_MS = 4 * 60_000;
+
+/** Wraps a step as an activity: heartbeats, cancellation, the failure table. It decides nothing. */
+export function asActivity<Input, Result>(
+  deps: StepDeps,
+  step: Step<Input, Result>,
+): (input: Input) => Promise<Result> {
+  return async (input) => {
+    const pulse = new Pulse();
+    try {
+      return await step(deps, input, pulse.context);
+    } catch (error) {
+      // An aborted request may surface as any error; the reason tells cancellation from shutdown.
+      if (pulse.context.signal.aborted) throw pulse.context.signal.reason;
+      throw toFailure(error);
+    } finally {
+      pulse.stop();
+    }
+  };
+}
+
+/** Beats while the step makes progress, and knows how long this attempt may still change things. */
+class Pulse {
+  readonly context: StepContext;
+  private readonly info = activityInfo();
+  private readonly startedAt = Date.now();
+  private readonly timer: NodeJS.Timeout | undefined;
+  private details: Readonly<Record<string, unknown>> = {};
+  private progressAt = this.startedAt;
+  private beatAt = this.startedAt;
+
+  constructor() {
+    const pulse = this;
+    this.context = {
+      signal: Context.current().cancellationSignal,
+      progress: (details) => this.progress(details),
+      resumed: asRecord(this.info.heartbeatDetails),
+      get actUntil() {
+        return pulse.actUntil();
+      },
+    };
+    const { heartbeatTimeoutMs } = this.info;
+    if (heartbeatTimeoutMs !== undefined && heartbeatTimeoutMs > 0) {
+      this.details = this.context.resumed ?? {};
+      this.timer = setInterval(() => this.beat(), Math.min(2_000, heartbeatTimeoutMs / 4));
+    }
+  }
+
+  stop(): void {
+    clearInterval(this.timer);
+  }
+
+  private progress(details: Readonly<Record<string, unknown>>): void {
+    this.details = details;
+    this.progressAt = Date.now();
+    if (this.timer !== undefined) this.beat();
+  }
+
+  private beat(): void {
+    if (Date.now() - this.progressAt > HUNG_AFTER_MS) return;
+    this.beatAt = Date.now();
+    Context.current().heartbeat(this.details);
+  }
+
+  /**
+   * A process that was stopped (SIGSTOP, a sleeping laptop) finds its last beat too old when it wakes up: by then a
+   * successor may run, so nothing may be changed any more. Otherwise the attempt ends with start-to-close.
+   */
+  private actUntil(): number {
+    const { heartbeatTimeoutMs, startToCloseTimeoutMs } = this.info;
+    if (
+      this.timer !== undefined &&
+      heartbeatTimeoutMs !== undefined &&
+      Date.now() - this.beatAt > heartbeatTimeoutMs * 0.8
+    ) {
+      return this.beatAt;
+    }
+    return this.startedAt + startToCloseTimeoutMs;
+  }
+}
+
+function asRecord(value: unknown): Readonly<Record<string, unknown>> | undefined {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
+}

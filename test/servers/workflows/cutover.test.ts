@@ -1,0 +1,263 @@
+import { ApplicationFailure } from '@temporalio/common';
+import type { WorkflowHandle } from '@temporalio/client';
+import type { LeaseResult, Report } from '../../../src/domain/exchange';
+import { fakeActivities } from '../../support/fake-activities';
+import type { FakeOptions } from '../../support/fake-activities';
+import { recordHistory, TemporalBench, testServers } from '../../support/temporal';
+
+let bench: TemporalBench;
+
+beforeEach(async () => {
+  bench = await TemporalBench.connect(testServers().temporal);
+});
+afterEach(() => bench.close());
+
+/** A migration with its freeze begun. */
+async function frozen(options: FakeOptions = {}) {
+  const { activities, journal } = fakeActivities({ ...options, settings: { everyMs: 3_600_000, ...options.settings } });
+  await bench.work(activities);
+  const handle = await bench.migrate();
+  await bench.until(handle, (status) => status.totals.rounds === 1);
+  await handle.signal('freeze-writes', { by: 'ana' });
+  return { handle, journal, activities };
+}
+
+const leaseOf = (handle: WorkflowHandle, freeze = 1) =>
+  bench.client.workflow.getHandle(`${handle.workflowId}/freeze-${freeze}`);
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+describe('approval', () => {
+  test('is refused at the wrong moment with a sentence that says when, and commits at the right one', async () => {
+    const { handle, journal } = await frozen({ settings: { approval: true } });
+    await bench.until(handle, (status) => status.phase === 'awaiting approval');
+    await expect(handle.executeUpdate('approve', { args: [{ who: 'ana' }] })).rejects.toMatchObject({
+      cause: { message: expect.stringContaining('"why"') as string },
+    });
+    expect(journal.blocked.target).toBe(true);
+    await handle.executeUpdate('approve', { args: [{ who: 'ana', why: 'all green' }] });
+    const report = (await handle.result()) as Report;
+    expect(report.freezeWindow?.waitedMs).toBeGreaterThan(0);
+  });
+
+  test('given early with ifVerified commits as soon as verification passed', async () => {
+    let open: () => void = () => undefined;
+    const gate = new Promise<void>((resolve) => (open = resolve));
+    const { handle } = await frozen({
+      settings: { approval: true },
+      replace: (base) => ({
+        verify: async (input) => {
+          await gate;
+          return base.verify(input);
+        },
+      }),
+    });
+    await bench.until(handle, (status) => status.phase === 'cutover');
+    await expect(handle.executeUpdate('approve', { args: [{ who: 'ana', why: 'go' }] })).rejects.toMatchObject({
+      cause: { message: expect.stringContaining('ifVerified') as string },
+    });
+    await handle.executeUpdate('approve', { args: [{ who: 'ana', why: 'go', ifVerified: true }] });
+    open();
+    await handle.result();
+  });
+
+  test('is void after a failed row', async () => {
+    let fails = true;
+    const { handle } = await frozen({
+      settings: { approval: true },
+      replace: (base) => ({
+        verify: async (input) =>
+          fails
+            ? { digest: 'l', passed: 1, failed: 1, documents: 0, failures: ['movies: 3 documents, 2 on the target'] }
+            : base.verify(input),
+      }),
+    });
+    const parked = await bench.until(handle, (status) => status.phase === 'parked');
+    expect(parked.parked?.why).toContain('3 documents, 2 on the target');
+    fails = false;
+    await handle.signal('retry');
+    await bench.until(handle, (status) => status.phase === 'awaiting approval');
+    await handle.signal('unfreeze-writes');
+    await bench.until(handle, (status) => status.phase === 'between rounds');
+  });
+});
+
+describe('a release', () => {
+  test('by unfreeze-writes unblocks the source, leaves the target blocked, and never repeats by itself', async () => {
+    const { handle, journal } = await frozen({ settings: { approval: true } });
+    await bench.until(handle, (status) => status.phase === 'awaiting approval');
+    await handle.signal('unfreeze-writes', { by: 'bo' });
+    await bench.until(handle, (status) => status.phase === 'between rounds');
+    expect(journal.blocked).toEqual({ source: false, target: true });
+    expect(((await leaseOf(handle).result()) as LeaseResult).why).toContain('bo');
+    await handle.signal('freeze-writes');
+    await bench.until(handle, (status) => status.phase === 'awaiting approval');
+    await recordHistory(bench.client, leaseOf(handle, 1), 'freeze-released');
+    await handle.terminate();
+    await leaseOf(handle, 2).signal('unfreeze-writes');
+    await leaseOf(handle, 2).result();
+    expect(journal.blocked.source).toBe(false);
+  });
+
+  test('by the deadline cancels what the cutover is doing', async () => {
+    const { handle, journal } = await frozen({ settings: { freezeAtMostMs: 1_500, approval: true } });
+    const status = await bench.until(
+      handle,
+      (seen) => seen.phase === 'between rounds' && seen.notes.some((note) => note.includes('released')),
+    );
+    expect(status.notes.join('\n')).toContain('deadline');
+    expect(journal.blocked).toEqual({ source: false, target: true });
+    expect(journal.calls).not.toContain('unblock target');
+  });
+
+  test('follows an objection at the last check, and says which', async () => {
+    const { handle, journal } = await frozen({
+      replace: () => ({ recheckBeforeCommit: async () => ({ objections: ['movies: somebody removed the block'] }) }),
+    });
+    const status = await bench.until(handle, (seen) => seen.notes.some((note) => note.includes('released')));
+    expect(status.notes.join('\n')).toContain('somebody removed the block');
+    expect(journal.blocked).toEqual({ source: false, target: true });
+  });
+
+  test('follows a scope that changed during the freeze', async () => {
+    let digest = 'one';
+    const { handle, journal } = await frozen({
+      scopeDigest: () => digest,
+      replace: (base) => ({
+        proveQuiescence: async (input) => {
+          digest = 'two';
+          return base.proveQuiescence(input);
+        },
+      }),
+    });
+    const status = await bench.until(handle, (seen) => seen.notes.some((note) => note.includes('released')));
+    expect(status.notes.join('\n')).toContain('changed during the freeze');
+    expect(journal.blocked.source).toBe(false);
+  });
+
+  test('follows writes that can not be blocked', async () => {
+    const { handle, journal } = await frozen({
+      replace: () => ({
+        proveQuiescence: async () =>
+          Promise.reject(ApplicationFailure.nonRetryable('a writer gets through', 'WritesNotBlocked')),
+      }),
+    });
+    const status = await bench.until(handle, (seen) => seen.notes.some((note) => note.includes('released')));
+    expect(status.notes.join('\n')).toContain('a writer gets through');
+    expect(journal.blocked.source).toBe(false);
+  });
+
+  test('comes with abort, before the clean-up', async () => {
+    const { handle, journal } = await frozen({ settings: { approval: true } });
+    await bench.until(handle, (status) => status.phase === 'awaiting approval');
+    await handle.signal('abort');
+    await expect(handle.result()).rejects.toThrow();
+    expect(journal.calls.indexOf('unblock source')).toBeGreaterThan(0);
+    expect(journal.calls.indexOf('unblock source')).toBeLessThan(journal.calls.indexOf('clean up aborted'));
+  });
+});
+
+describe('the lease', () => {
+  test('unblocks at its deadline although its parent was terminated', async () => {
+    const { handle, journal } = await frozen({ settings: { freezeAtMostMs: 2_000, approval: true } });
+    await bench.until(handle, (status) => status.phase === 'awaiting approval');
+    await handle.terminate();
+    expect(((await leaseOf(handle).result()) as LeaseResult).outcome).toBe('released');
+    expect(journal.blocked).toEqual({ source: false, target: true });
+  });
+
+  test("unblocks at its deadline although its parent's workflow task fails again and again", async () => {
+    const { handle, journal } = await frozen({
+      settings: { freezeAtMostMs: 3_000 },
+      // An answer that no real step gives: the parent's code trips over it in every attempt of the workflow task.
+      replace: (base) => ({
+        takeSnapshot: async (input) => (input.round > 0 ? (undefined as never) : base.takeSnapshot(input)),
+      }),
+    });
+    while (!journal.calls.includes('block source')) await pause(20);
+    expect(((await leaseOf(handle).result()) as LeaseResult).outcome).toBe('released');
+    expect(journal.blocked).toEqual({ source: false, target: true });
+    await handle.terminate();
+  });
+
+  test('that is terminated leaves word for the operator, and the migration goes on after retry', async () => {
+    const { handle, journal } = await frozen({ settings: { approval: true } });
+    await bench.until(handle, (status) => status.phase === 'awaiting approval');
+    await leaseOf(handle).terminate();
+    const parked = await bench.until(handle, (status) => status.phase === 'parked');
+    expect(parked.parked?.why).toContain('npx snapferry unfreeze');
+    expect(journal.blocked.target).toBe(true);
+    await handle.signal('retry');
+    await bench.until(handle, (status) => status.phase === 'between rounds');
+  });
+
+  test('is not started by hand without input', async () => {
+    await bench.work(fakeActivities().activities);
+    const handle = await bench.migrate([], 'freeze');
+    await expect(handle.result()).rejects.toThrow();
+  });
+});
+
+describe('a race between commit and deadline', () => {
+  /** The lease alone, quiescent, with no worker alive. */
+  async function leaseAsleep(freezeAtMostMs: number) {
+    const { activities, journal } = fakeActivities();
+    await bench.work(activities);
+    const plan = { migration: 'nobody', firstRunId: 'f', store: 's', prefix: 'p', digest: 'd' };
+    const handle = await bench.migrate(
+      [{ plan, freeze: 1, scope: { round: 1, attempt: 1 }, freezeAtMostMs, by: undefined, searchAttributes: [] }],
+      'freeze',
+    );
+    while (!journal.calls.includes('quiescent')) await pause(20);
+    await pause(300);
+    await bench.stopWorkers();
+    return { handle, journal, activities };
+  }
+
+  test('is won by a commit that came first, however late the worker reads it', async () => {
+    const { handle, journal, activities } = await leaseAsleep(2_500);
+    await handle.signal('commit', { at: Date.now() });
+    await pause(3_000);
+    await bench.work(activities);
+    expect(((await handle.result()) as LeaseResult).outcome).toBe('committed');
+    expect(journal.blocked.source).toBe(true);
+  });
+
+  test('is won by a deadline that came first, however early the worker reads the commit', async () => {
+    const { handle, journal, activities } = await leaseAsleep(1_000);
+    await pause(1_500);
+    await handle.signal('commit', { at: Date.now() });
+    await bench.work(activities);
+    expect(((await handle.result()) as LeaseResult).outcome).toBe('released');
+    expect(journal.blocked.source).toBe(false);
+  });
+
+  test('an unfreeze-writes after the commit changes nothing', async () => {
+    const { handle, activities } = await leaseAsleep(5_000);
+    await handle.signal('commit');
+    await handle.signal('unfreeze-writes');
+    await bench.work(activities);
+    expect(((await handle.result()) as LeaseResult).outcome).toBe('committed');
+  });
+});
+
+describe('after commit', () => {
+  test('abort, cancel and unfreeze-writes stop nothing, and what fails is repeated until it succeeds', async () => {
+    let broken = true;
+    const { handle, journal } = await frozen({
+      replace: (base) => ({
+        switchAliases: async (input) =>
+          broken
+            ? Promise.reject(ApplicationFailure.nonRetryable('alias is a stranger', 'Configuration'))
+            : base.switchAliases(input),
+      }),
+    });
+    await bench.until(handle, (status) => status.phase === 'parked');
+    await handle.signal('abort');
+    await handle.signal('unfreeze-writes');
+    await handle.cancel();
+    broken = false;
+    await handle.signal('retry');
+    expect(((await handle.result()) as Report).outcome).toBe('done');
+    expect(journal.calls).not.toContain('unblock source');
+  });
+});

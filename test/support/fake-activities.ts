@@ -1,0 +1,172 @@
+import type { createActivities } from '../../activities';
+import type { PlanRef, Settings } from '../../src/domain/exchange';
+
+export type Activities = ReturnType<typeof createActivities>;
+
+/** What a fake migration did, in order: the words tests assert on. */
+export interface Journal {
+  readonly calls: string[];
+  readonly blocked: { source: boolean; target: boolean };
+}
+
+export interface FakeOptions {
+  readonly settings?: Partial<Settings>;
+  /** Replaces single activities; `base` is the fake it stands in for. */
+  readonly replace?: (base: Activities, journal: Journal) => Partial<Activities>;
+  /** Units per phase of every transfer. */
+  readonly units?: Readonly<Record<string, number>>;
+  readonly scopeDigest?: () => string;
+}
+
+const SETTINGS: Settings = {
+  source: 'a',
+  target: 'b',
+  everyMs: 300,
+  atMost: undefined,
+  restoreEveryRound: true,
+  freezeAtMostMs: 30_000,
+  approval: false,
+  replicas: 'before',
+  switchAliases: true,
+  searchAttributes: ['SnapferryPhase', 'SnapferryRound', 'SnapferryNeedsOperator'],
+};
+
+/**
+ * Activities without servers, for what only the workflows decide: order, parking, the lease, continue-as-new.
+ * Whether the steps themselves are right is shown on real nodes (test/e2e).
+ */
+export function fakeActivities(options: FakeOptions = {}): { activities: Activities; journal: Journal } {
+  const journal: Journal = { calls: [], blocked: { source: false, target: true } };
+  const outcomes = new Map<number, { outcome: 'committed' | 'released'; why?: string }>();
+  const log = (name: string) => void journal.calls.push(name);
+  const units = options.units ?? { data: 3, 'shard-metadata': 1 };
+  const perPhase = Object.entries(units);
+  const total = perPhase.reduce((sum, [, count]) => sum + count, 0);
+  const phaseOfPage = perPhase.flatMap(([phase, count]) =>
+    Array.from({ length: Math.ceil(count / 100) }, (_, page) => ({ phase, count: Math.min(100, count - page * 100) })),
+  );
+  const firstUnit = (page: number) => phaseOfPage.slice(0, page).reduce((sum, entry) => sum + entry.count, 0);
+
+  const base: Activities = {
+    async preflight({ migration, firstRunId }) {
+      log('preflight');
+      const plan: PlanRef = { migration, firstRunId, store: 's', prefix: `work/${firstRunId}`, digest: 'd' };
+      return { plan, settings: { ...SETTINGS, ...options.settings }, indices: 1, bytes: 1, warnings: [] };
+    },
+    async resolveScope({ round }) {
+      log(`scope ${round}`);
+      return { indices: 1, changes: [], digest: options.scopeDigest?.() ?? 'scope' };
+    },
+    async takeSnapshot({ round, snapshot }) {
+      log(`snapshot ${round}${journal.blocked.source ? ' under block' : ''}`);
+      return { uuid: `uuid-of-${snapshot}`, indices: 1, shards: 1 };
+    },
+    async planTransfer({ round }) {
+      log(`plan ${round}`);
+      return {
+        generation: round,
+        manifestDigest: 'm',
+        blobs: total,
+        bytes: total * 10,
+        sendBlobs: total,
+        sendBytes: total * 10,
+        units: total,
+        pages: phaseOfPage.length,
+        phases: perPhase.map(([phase, count]) => ({
+          phase,
+          units: count,
+          pages: Math.ceil(count / 100),
+          blobs: count,
+          bytes: count * 10,
+        })),
+      };
+    },
+    async readUnits({ page }) {
+      const { phase, count } = phaseOfPage[page] ?? { phase: '', count: 0 };
+      return Array.from({ length: count }, (_, i) => {
+        const unit = firstUnit(page) + i;
+        return {
+          unit,
+          kind: unit % 2 === 0 ? ('blob' as const) : ('batch' as const),
+          label: `${phase} ${unit}`,
+          blobs: 1,
+          bytes: 10,
+        };
+      });
+    },
+    async copyBlob({ round, page, unit }) {
+      log(`copy ${round} ${phaseOfPage[page]?.phase} ${unit}`);
+      return { blobs: 1, bytes: 10 };
+    },
+    async copyBatch({ round, page, unit }) {
+      log(`copy ${round} ${phaseOfPage[page]?.phase} ${unit}`);
+      return { blobs: 1, bytes: 10 };
+    },
+    async publish({ round }) {
+      log(`publish ${round}`);
+      return { generation: round };
+    },
+    async restore({ round }) {
+      log(`restore ${round}`);
+      return { indices: 1, shards: 1, totalBytes: 10, reusedBytes: 5 };
+    },
+    async writeFreezeRecord({ freeze }) {
+      log(`record ${freeze}`);
+      return { digest: 'r', indices: 1, alreadyBlocked: 0 };
+    },
+    async blockWrites() {
+      log('block source');
+      journal.blocked.source = true;
+      return { method: 'settings', blockedAt: Date.now() };
+    },
+    async proveQuiescence() {
+      log('quiescent');
+      return { provedBy: 'tasks-and-counters', countersDigest: 'c', provedAt: Date.now() };
+    },
+    async writeFreezeOutcome({ freeze, outcome, why }) {
+      if (!outcomes.has(freeze)) outcomes.set(freeze, { outcome, ...(why === undefined ? {} : { why }) });
+      const stands = outcomes.get(freeze) as { outcome: 'committed' | 'released'; why?: string };
+      log(`outcome ${stands.outcome}`);
+      return stands;
+    },
+    async unblockWrites() {
+      log('unblock source');
+      journal.blocked.source = false;
+      return { unblocked: 1, leftBlocked: 0 };
+    },
+    async confirmSourceState() {
+      log('confirm source');
+      return { differing: [] };
+    },
+    async recheckBeforeCommit() {
+      log('recheck');
+      return { objections: [] };
+    },
+    async verify() {
+      log('verify');
+      return { digest: 'l', passed: 5, failed: 0, documents: 3, failures: [] };
+    },
+    async buildReplicas({ wait }) {
+      log(`replicas ${wait ? 'before' : 'after'}`);
+      return { indices: 1 };
+    },
+    async unblockTarget() {
+      log('unblock target');
+      journal.blocked.target = false;
+      return { indices: 1, aliases: 0 };
+    },
+    async switchAliases() {
+      log('aliases');
+      return { indices: 1, aliases: 1 };
+    },
+    async writeReport({ outcome }) {
+      log(`report ${outcome}`);
+      return { store: 's', key: 'work/report.json', digest: 'x' };
+    },
+    async cleanUp({ outcome }) {
+      log(`clean up ${outcome}`);
+      return { remains: [] };
+    },
+  };
+  return { activities: { ...base, ...options.replace?.(base, journal) }, journal };
+}

@@ -1,0 +1,127 @@
+import { fork } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import os from 'node:os';
+import { loadClientConnectConfig } from '@temporalio/envconfig';
+import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import type { WorkerOptions } from '@temporalio/worker';
+import { createActivities, createTransferActivities } from '../activities';
+import { loadConfig } from '../src/config';
+import { ConfigurationError, UnavailableError } from '../src/domain/errors';
+import type { StepDeps } from '../src/steps/migration';
+import { openDeps } from '../src/steps/open';
+import { BUNDLE } from './bundle';
+
+export const TASK_QUEUE = 'snapferry';
+export const TRANSFER_TASK_QUEUE = 'snapferry-transfer';
+
+export type Role = 'control' | 'transfer' | 'all';
+
+/** In flight per transfer process: more hides latency, but every large file holds a part of 16 MiB. */
+const TRANSFER_SLOTS = 8;
+
+/**
+ * Runs a worker until SIGTERM or SIGINT; then it hands its work back at once and returns. `all` is two processes, so
+ * that hashing bytes never delays a workflow task.
+ *
+ * Temporal's address, namespace and keys come from the standard `TEMPORAL_*` environment and profile file, as for the
+ * CLI. Throws `ConfigurationError` for a bad connections file, `UnavailableError` when Temporal does not answer.
+ */
+export async function runWorker(options: { readonly role: Role }): Promise<void> {
+  if (options.role === 'all') return runBoth();
+  Runtime.install({ logger: new DefaultLogger('WARN'), shutdownSignals: ['SIGTERM', 'SIGINT'] });
+  const config = await loadConfig();
+  const { connection, namespace } = await connect();
+  try {
+    const deps = openDeps(config, () => registeredAttributes(connection, namespace));
+    const worker = await Worker.create({
+      connection,
+      namespace,
+      identity: identity(options.role),
+      ...optionsOf(options.role, deps),
+    });
+    console.log(`snapferry: ${options.role} worker ready (namespace ${namespace})`);
+    process.send?.('ready');
+    await worker.run();
+  } finally {
+    await connection.close();
+  }
+}
+
+function optionsOf(role: 'control' | 'transfer', deps: StepDeps): Omit<WorkerOptions, 'connection'> {
+  if (role === 'transfer') {
+    return {
+      taskQueue: TRANSFER_TASK_QUEUE,
+      activities: createTransferActivities(deps),
+      maxConcurrentActivityTaskExecutions: TRANSFER_SLOTS,
+      // Beats are ours (activities/run.ts); the SDK's default throttle would hide 8 of 10 seconds.
+      maxHeartbeatThrottleInterval: '2s',
+    };
+  }
+  if (!existsSync(BUNDLE)) throw new ConfigurationError('The workflow bundle is missing: run npm ci, which builds it');
+  return {
+    taskQueue: TASK_QUEUE,
+    workflowBundle: { codePath: BUNDLE },
+    activities: createActivities(deps),
+    maxHeartbeatThrottleInterval: '5s',
+  };
+}
+
+async function connect(): Promise<{ connection: NativeConnection; namespace: string }> {
+  const config = loadClientConnectConfig();
+  const options = config.connectionOptions;
+  const address = options.address ?? '127.0.0.1:7233';
+  try {
+    const connection = await NativeConnection.connect(options);
+    return { connection, namespace: config.namespace ?? 'default' };
+  } catch (cause) {
+    throw new UnavailableError(`Temporal does not answer at ${address}: start it, or set TEMPORAL_ADDRESS`, { cause });
+  }
+}
+
+/** Empty when the namespace does not tell: search attributes are a comfort and never stop a migration. */
+async function registeredAttributes(connection: NativeConnection, namespace: string): Promise<readonly string[]> {
+  try {
+    const answer = await connection.operatorService.listSearchAttributes({ namespace });
+    return Object.keys(answer.customAttributes ?? {});
+  } catch {
+    return [];
+  }
+}
+
+function identity(role: Role): string {
+  return `${os.hostname()}/${process.pid}/${role}`;
+}
+
+/** Two children. One that dies takes the other down, so that a supervisor restarts both. */
+async function runBoth(): Promise<void> {
+  const children = (['control', 'transfer'] as const).map((role) => fork(__filename, [role], { stdio: 'inherit' }));
+  const stop = () => children.forEach((child) => child.kill('SIGTERM'));
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
+  const codes = await Promise.all(
+    children.map(async (child) => {
+      const code = await exitOf(child);
+      stop();
+      return code;
+    }),
+  );
+  if (codes.some((code) => code !== 0)) process.exitCode = 1;
+}
+
+function exitOf(child: ChildProcess): Promise<number> {
+  return new Promise((resolve) => child.on('exit', (code) => resolve(code ?? 1)));
+}
+
+/** A child of `runBoth` must not outlive it, however that died. */
+function dieWithParent(): void {
+  process.on('disconnect', () => process.kill(process.pid, 'SIGTERM'));
+}
+
+if (require.main === module) {
+  dieWithParent();
+  runWorker({ role: process.argv[2] as Role }).catch((error: unknown) => {
+    console.error(`snapferry: ${error instanceof Error ? error.message : String(error)}`);
+    process.exit(1);
+  });
+}

@@ -1,0 +1,296 @@
+import {
+  CancellationScope,
+  CancelledFailure,
+  ChildWorkflowCancellationType,
+  condition,
+  isCancellation,
+  ParentClosePolicy,
+  startChild,
+} from '@temporalio/workflow';
+import type { ChildWorkflowHandle } from '@temporalio/workflow';
+import type { FreezeWindow, LeaseResult, Report, RoundRef, RoundSummary, VerifyResult } from '../src/domain/exchange';
+import { leaseWorkflowId } from '../src/domain/names';
+import { Objection } from './desk';
+import type { Desk } from './desk';
+import { failureOf } from './failure';
+import { freeze } from './freeze';
+import { commit, unfreezeWrites } from './messages';
+import { quick, waiting } from './stubs';
+
+type Move = (options: { readonly final: boolean; readonly startedAt: number }) => Promise<RoundSummary>;
+
+/**
+ * One freeze: lease, last round, verification, approval, commit, switchover. Ends with the report, or with undefined
+ * when the freeze was released; then nothing of it counts any more.
+ *
+ * The lease alone decides. Until it answers `committed` the target stays blocked; after it nothing turns back.
+ */
+export class Cutover {
+  private readonly inside = new CancellationScope();
+  private lease: ChildWorkflowHandle<typeof freeze> | undefined;
+  private leaseEnded: LeaseResult | undefined;
+  private last: RoundRef | undefined;
+  private verification: VerifyResult | undefined;
+  /** What the operator must do about a lease that was terminated or failed. */
+  private lost: string | undefined;
+  private readonly steps: Record<string, number> = {};
+
+  constructor(
+    private readonly desk: Desk,
+    private readonly move: Move,
+  ) {}
+
+  async run(): Promise<Report | undefined> {
+    const { desk } = this;
+    desk.enter('freezing');
+    if (!(await this.begin())) return undefined;
+    const ended = CancellationScope.nonCancellable(() => this.awaitLease());
+    void CancellationScope.nonCancellable(() => this.forwardUnfreeze());
+    let failure: unknown;
+    try {
+      await this.inside.run(() => this.prepare());
+      desk.committing = true;
+      await CancellationScope.nonCancellable(() => this.tellLease(commit));
+    } catch (error) {
+      failure = error;
+      await CancellationScope.nonCancellable(() => this.release(error));
+    }
+    const lease = await ended;
+    if (lease.outcome === 'committed') return CancellationScope.nonCancellable(() => this.switchOver(lease));
+    await this.forget(lease);
+    if (desk.scope.consideredCancelled) throw isCancellation(failure) ? failure : new CancelledFailure('cancelled');
+    return undefined;
+  }
+
+  /** What must be refused is refused before anything is blocked. */
+  private async begin(): Promise<boolean> {
+    const { desk } = this;
+    try {
+      const scope = await this.scopeToFreeze();
+      await CancellationScope.nonCancellable(() => this.startLease(scope));
+      return true;
+    } catch (error) {
+      if (isCancellation(error)) throw error;
+      desk.withdrawFreeze(`the freeze did not begin: ${failureOf(error).message}`);
+      return false;
+    }
+  }
+
+  private async scopeToFreeze(): Promise<RoundRef> {
+    const ref = this.desk.nextAttempt();
+    const scope = await waiting.resolveScope.executeWithOptions(
+      { summary: 'which indices to freeze', activityId: `scope-to-freeze-r${ref.round}-a${ref.attempt}` },
+      [{ ...ref, previous: this.desk.state.scope }],
+    );
+    this.desk.freezeScope(scope.digest);
+    return ref;
+  }
+
+  private async startLease(scope: RoundRef): Promise<void> {
+    const { desk } = this;
+    const by = desk.state.freezeRequest?.by;
+    const freezes = desk.state.freezes + 1;
+    const { plan, settings } = desk.state;
+    const workflowId = leaseWorkflowId(plan.migration, freezes);
+    this.lease = await startChild(freeze, {
+      workflowId,
+      args: [
+        {
+          plan,
+          freeze: freezes,
+          scope: { round: scope.round, attempt: scope.attempt },
+          freezeAtMostMs: settings.freezeAtMostMs,
+          by,
+          searchAttributes: settings.searchAttributes,
+        },
+      ],
+      parentClosePolicy: ParentClosePolicy.ABANDON,
+      cancellationType: ChildWorkflowCancellationType.ABANDON,
+      staticSummary: `freeze ${freezes}: writes on ${settings.source} are blocked while this runs`,
+    });
+    desk.beginFreeze(freezes, { lease: workflowId, deadline: Date.now() + settings.freezeAtMostMs });
+  }
+
+  /** Never rejects: a lease that was terminated or failed is asked for in the work prefix, where the first word stands. */
+  private async awaitLease(): Promise<LeaseResult> {
+    let result: LeaseResult;
+    try {
+      result = await (this.lease as ChildWorkflowHandle<typeof freeze>).result();
+    } catch (error) {
+      result = await this.lostLease(failureOf(error).message);
+    }
+    this.leaseEnded = result;
+    if (result.outcome === 'released') this.inside.cancel();
+    return result;
+  }
+
+  private async lostLease(why: string): Promise<LeaseResult> {
+    const { desk } = this;
+    const sentence = `the lease ended without an answer (${why}): the source may still be blocked`;
+    const stands = await desk.persist('lost lease', () =>
+      quick.writeFreezeOutcome({
+        plan: desk.state.plan,
+        freeze: desk.state.freezes,
+        outcome: 'released',
+        why: sentence,
+      }),
+    );
+    if (stands.outcome === 'released')
+      this.lost = `${sentence}. Run \`npx snapferry unfreeze plan.json\`, then signal \`retry\``;
+    return { outcome: stands.outcome, why: sentence, firstBlockAt: undefined, endedAt: Date.now() };
+  }
+
+  private async forwardUnfreeze(): Promise<void> {
+    await condition(() => this.desk.unfreezeAsked !== undefined || this.leaseEnded !== undefined);
+    if (this.leaseEnded === undefined) await this.tellLease(unfreezeWrites, this.desk.unfreezeAsked);
+  }
+
+  /** Everything up to the last point of return. Cancelled as a whole when the lease is released. */
+  private async prepare(): Promise<void> {
+    const { desk } = this;
+    const startedAt = Date.now();
+    await condition(() => desk.quiescent !== undefined);
+    desk.showQuiescence();
+    desk.enter('cutover');
+    const round = await this.move({ final: true, startedAt });
+    Object.assign(this.steps, round.steps);
+    this.last = { plan: desk.state.plan, round: round.round, attempt: round.attempt };
+    if (desk.state.settings.replicas === 'before') await this.timed('replicas', () => this.replicas(true));
+    await this.verify();
+    await desk.awaitApproval();
+    desk.enter('cutover');
+    await this.timed('recheck', () => this.recheck(round));
+  }
+
+  private async verify(): Promise<void> {
+    const { desk } = this;
+    for (;;) {
+      const result = await this.timed('verify', () =>
+        waiting.verify.executeWithOptions({ summary: 'source against target', activityId: 'verify' }, [this.round()]),
+      );
+      this.verification = result;
+      if (result.failed === 0) return desk.note(`verified: ${result.passed} checks, ${result.documents} documents`);
+      desk.approval = undefined;
+      await desk.park('verify', {
+        code: 'VerificationFailed',
+        message: `${result.failed} checks failed: ${result.failures.join('; ')}`,
+      });
+    }
+  }
+
+  private replicas(wait: boolean) {
+    return waiting.buildReplicas.executeWithOptions(
+      { summary: wait ? 'before writes are open' : 'in the background', activityId: 'replicas' },
+      [{ ...this.round(), wait }],
+    );
+  }
+
+  private async recheck(round: RoundSummary): Promise<void> {
+    const { desk } = this;
+    const { objections } = await quick.recheckBeforeCommit.executeWithOptions(
+      { summary: 'everything still as proved', activityId: 'recheck' },
+      [
+        {
+          ...this.round(),
+          freeze: desk.state.freezes,
+          snapshot: round.snapshot,
+          snapshotUuid: '',
+          settingsFor: 'cutover',
+        },
+      ],
+    );
+    if (objections.length > 0) throw new Objection(objections.join('; '));
+  }
+
+  private async tellLease(signal: typeof commit | typeof unfreezeWrites, why?: string): Promise<void> {
+    // A lease that has ended needs no telling: its result says what it decided.
+    await this.lease?.signal(signal.name, { why, at: Date.now() }).catch(() => undefined);
+  }
+
+  private async release(error: unknown): Promise<void> {
+    if (this.leaseEnded !== undefined) return;
+    const { desk } = this;
+    const why = isCancellation(error) ? (desk.aborted ? 'abort' : 'the migration was cancelled') : this.reason(error);
+    await this.tellLease(unfreezeWrites, why);
+  }
+
+  private reason(error: unknown): string {
+    return error instanceof Objection ? error.message : failureOf(error).message;
+  }
+
+  /** After a release: request, approval and waivers are void; a freeze never repeats by itself. */
+  private async forget(lease: LeaseResult): Promise<void> {
+    const { desk } = this;
+    desk.endFreeze();
+    if (this.lost === undefined) {
+      desk.note(`freeze ${desk.state.freezes} released, writes on the source are open: ${lease.why ?? ''}`);
+    } else {
+      await desk.park('freeze', { code: 'WritesNotBlocked', message: this.lost });
+    }
+  }
+
+  /** After the last point of return. Nothing here is cancelled, and what fails is parked until it succeeds. */
+  private async switchOver(lease: LeaseResult): Promise<Report> {
+    const { desk } = this;
+    desk.enter('committed');
+    const freezeRef = { ...this.round(), freeze: desk.state.freezes };
+    await this.timed('unblock', () =>
+      quick.unblockTarget.executeWithOptions({ summary: 'open writes on the target', activityId: 'unblock-target' }, [
+        freezeRef,
+      ]),
+    );
+    await this.timed('aliases', () =>
+      quick.switchAliases.executeWithOptions({ summary: 'one atomic call', activityId: 'aliases' }, [freezeRef]),
+    );
+    const window = this.window(lease, Date.now());
+    if (desk.state.settings.replicas === 'after') await desk.persist('replicas', () => this.replicas(false));
+    await this.confirmSource();
+    const { remains } = await desk.persist('clean-up', () => desk.cleanUp('done'));
+    for (const text of remains) desk.note(text);
+    const place = await desk.persist('report', () => desk.report('done', window));
+    desk.endFreeze();
+    desk.enter('done');
+    return {
+      outcome: 'done',
+      place,
+      rounds: desk.state.rounds,
+      totals: desk.state.totals,
+      freezeWindow: window,
+      verification: this.verification as VerifyResult,
+      remains,
+      warnings: desk.state.warnings,
+    };
+  }
+
+  /** A worker that slept through the freeze may have changed a block late: look once more before the report. */
+  private async confirmSource(): Promise<void> {
+    const { desk } = this;
+    const { plan, freezes } = desk.state;
+    const { differing } = await desk.persist('confirm the source is blocked', () =>
+      quick.confirmSourceState.executeWithOptions({ summary: 'source still blocked', activityId: 'confirm-source' }, [
+        { plan, freeze: freezes, expect: 'blocked' },
+      ]),
+    );
+    for (const text of differing) desk.note(text);
+  }
+
+  private window(lease: LeaseResult, openedAt: number): FreezeWindow {
+    const { desk } = this;
+    const first = desk.quiescent?.firstBlockAt ?? lease.firstBlockAt ?? openedAt;
+    this.steps['quiescence'] = (desk.quiescent?.quiescentAt ?? first) - first;
+    const totalMs = openedAt - first;
+    return { totalMs, machineMs: totalMs - desk.waitedMs, waitedMs: desk.waitedMs, steps: this.steps };
+  }
+
+  private async timed<T>(name: string, work: () => Promise<T>): Promise<T> {
+    const before = Date.now();
+    const result = await this.desk.persist(name, work);
+    this.steps[name] = (this.steps[name] ?? 0) + Date.now() - before;
+    return result;
+  }
+
+  private round(): RoundRef {
+    if (this.last === undefined) throw new Objection('the last round has not been restored');
+    return this.last;
+  }
+}

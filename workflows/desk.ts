@@ -1,0 +1,411 @@
+import {
+  CancellationScope,
+  condition,
+  isCancellation,
+  setCurrentDetails,
+  setDefaultSignalHandler,
+  setHandler,
+  defineUpdate,
+  sleep,
+  upsertMemo,
+} from '@temporalio/workflow';
+import type {
+  CleanUpResult,
+  FreezeWindow,
+  Quiescent,
+  ReportInput,
+  ReportPlace,
+  RoundRef,
+  TransferProgress,
+} from '../src/domain/exchange';
+import { FREEZE_REQUEST_TTL_MS, withNote } from '../src/domain/state';
+import type { MigrationState, Park, Phase, View } from '../src/domain/state';
+import { detailsOf, statusOf } from '../src/domain/story';
+import { tellSearch } from './attributes';
+import { failureOf } from './failure';
+import type { Failure } from './failure';
+import * as messages from './messages';
+import { quick } from './stubs';
+
+/**
+ * Where everything about one run of `migrate` comes together: its state, the operators' messages, and what people are
+ * told. Handlers only note what was asked and never act: `migrate` and `cutover` decide when it is safe.
+ */
+export class Desk {
+  /** All work runs inside; `abort` and Temporal's Cancel cancel it. */
+  readonly scope = new CancellationScope();
+  /** Time within the freeze that was spent waiting for people. */
+  waitedMs = 0;
+  approval: { readonly who: string; readonly why: string } | undefined;
+  aborted = false;
+  committing = false;
+
+  private current: MigrationState | undefined;
+  private phase: Phase = 'preflight';
+  private currentStep: string | undefined;
+  private parked: Park | undefined;
+  private progress: TransferProgress | undefined;
+  private freezing: View['freeze'];
+  private news: Quiescent | undefined;
+  private frozenScope: string | undefined;
+  private retries = 0;
+  /** Grows with every message, so that waiting code sees that something was asked. */
+  private revision = 0;
+
+  constructor(carried: MigrationState | undefined) {
+    this.current = carried;
+    this.listen();
+    if (carried?.freezeRequest !== undefined) void this.expireFreezeRequest();
+  }
+
+  get started(): boolean {
+    return this.current !== undefined;
+  }
+
+  get state(): MigrationState {
+    if (this.current === undefined) throw new Error('preflight has not passed');
+    return this.current;
+  }
+
+  start(state: MigrationState): void {
+    // What was asked for during preflight was noted before there was a state.
+    const { freezeRequest, roundRequested } = this.early;
+    this.set({ ...state, freezeRequest, roundRequested });
+  }
+
+  set(state: MigrationState): void {
+    this.current = state;
+    this.tell();
+  }
+
+  update(change: Partial<MigrationState>): void {
+    this.set({ ...this.state, ...change });
+  }
+
+  enter(phase: Phase): void {
+    this.phase = phase;
+    this.currentStep = undefined;
+    this.progress = undefined;
+    this.tellSearch();
+    this.tell();
+  }
+
+  step(name: string): void {
+    this.currentStep = name;
+    this.tell();
+  }
+
+  note(text: string): void {
+    if (this.current === undefined) return;
+    this.set(withNote(this.current, Date.now(), text));
+  }
+
+  /** For what is true at every look: says it once. */
+  noteOnce(text: string): void {
+    if (this.state.notes.at(-1)?.text !== text) this.note(text);
+  }
+
+  /** A new attempt at the next round, with work files of its own. */
+  nextAttempt(): RoundRef {
+    const attempt = this.state.attempts + 1;
+    this.update({ attempts: attempt });
+    return { plan: this.state.plan, round: this.state.nextRound, attempt };
+  }
+
+  /** Resolves when a message came in or the time is over. */
+  async changed(waitMs: number | undefined, summary: string): Promise<void> {
+    const seen = this.revision;
+    const news = () => this.revision !== seen;
+    if (waitMs === undefined) await condition(news);
+    else await condition(news, waitMs, { summary });
+  }
+
+  /**
+   * Waits for `retry`. A park for unavailability also ends by itself after the plan's interval.
+   * Rejects when the surrounding scope is cancelled: by `abort`, or because the lease was released.
+   */
+  async park(step: string, failure: Failure): Promise<void> {
+    const since = Date.now();
+    const waitMs = failure.code === 'Unavailable' ? this.state.settings.everyMs : undefined;
+    this.parked = { step, code: failure.code, why: failure.message, since, retriesAt: waitMs && since + waitMs };
+    this.note(`parked at ${step}: ${failure.message}`);
+    this.tellSearch();
+    const seen = this.retries;
+    try {
+      const asked = () => this.retries !== seen;
+      if (waitMs === undefined) await condition(asked);
+      else await condition(asked, waitMs, { summary: 'until it retries by itself' });
+    } finally {
+      this.waitedMs += Date.now() - since;
+      this.parked = undefined;
+      this.tellSearch();
+      this.tell();
+    }
+  }
+
+  /** Repeats `work` until it succeeds, parking in between. Cancellation and objections are not for retrying. */
+  async persist<T>(step: string, work: () => Promise<T>): Promise<T> {
+    for (;;) {
+      this.step(step);
+      try {
+        return await work();
+      } catch (error) {
+        if (isCancellation(error) || error instanceof Objection) throw error;
+        await this.park(step, failureOf(error));
+      }
+    }
+  }
+
+  withdrawFreeze(why: string): void {
+    this.update({ freezeRequest: undefined });
+    this.note(why);
+  }
+
+  /** From here on a scope of another digest is an objection: the freeze holds exactly these indices. */
+  freezeScope(digest: string): void {
+    this.frozenScope = digest;
+  }
+
+  requireScope(digest: string): void {
+    if (this.frozenScope !== undefined && this.frozenScope !== digest) {
+      throw new Objection('the indices that match the plan changed during the freeze');
+    }
+  }
+
+  /** A new freeze starts from nothing: what was approved or asked for in an earlier one is void. */
+  beginFreeze(freezes: number, lease: { readonly lease: string; readonly deadline: number }): void {
+    this.approval = undefined;
+    this.unfreezeAsked = undefined;
+    this.waitedMs = 0;
+    this.freezing = { ...lease, firstBlockAt: undefined, quiescentAt: undefined };
+    this.update({ freezes, freezeRequest: undefined });
+  }
+
+  showQuiescence(): void {
+    const { freezing, quiescent } = this;
+    if (freezing === undefined || quiescent === undefined) return;
+    this.freezing = {
+      ...freezing,
+      deadline: quiescent.deadline,
+      firstBlockAt: quiescent.firstBlockAt,
+      quiescentAt: quiescent.quiescentAt,
+    };
+    this.tell();
+  }
+
+  endFreeze(): void {
+    this.freezing = undefined;
+    this.frozenScope = undefined;
+    this.committing = false;
+    this.approval = this.phase === 'committed' ? this.approval : undefined;
+    this.update({ freezeRequest: undefined });
+  }
+
+  async awaitApproval(): Promise<void> {
+    if (!this.state.settings.approval || this.approval !== undefined) return;
+    this.enter('awaiting approval');
+    const since = Date.now();
+    await condition(() => this.approval !== undefined);
+    this.waitedMs += Date.now() - since;
+  }
+
+  /** Clean-up and report at an end that is not success. Returns sentences; never fails, because it is the end. */
+  async closeDown(outcome: 'aborted' | 'cancelled'): Promise<string> {
+    const remains = await this.cleanUp(outcome).catch((error: unknown): CleanUpResult => ({
+      remains: [`clean-up did not finish: ${failureOf(error).message}`],
+    }));
+    for (const text of remains.remains) this.note(text);
+    const place = await this.report(outcome, undefined).catch(() => undefined);
+    const where = place === undefined ? 'No report could be written' : `Report: ${place.store}/${place.key}`;
+    this.note(where);
+    return [where, ...remains.remains].join('. ');
+  }
+
+  cleanUp(outcome: ReportInput['outcome']): Promise<CleanUpResult> {
+    return quick.cleanUp.executeWithOptions({ summary: `after ${outcome}`, activityId: 'clean-up' }, [
+      { plan: this.state.plan, outcome },
+    ]);
+  }
+
+  /** Writes the evidence, and its place into the memo: readable on a closed run, with no worker alive. */
+  async report(outcome: ReportInput['outcome'], freezeWindow: FreezeWindow | undefined): Promise<ReportPlace> {
+    const { state } = this;
+    const final = state.rounds.at(-1)?.final === true ? state.scope : undefined;
+    const input: ReportInput = {
+      plan: state.plan,
+      outcome,
+      startedAt: state.startedAt,
+      endedAt: Date.now(),
+      rounds: state.rounds,
+      totals: state.totals,
+      freezeWindow,
+      approvedBy: this.approval,
+      final,
+      freeze: state.freezes === 0 ? undefined : state.freezes,
+      notes: state.notes.map((note) => note.text),
+    };
+    const place = await quick.writeReport.executeWithOptions({ summary: 'evidence', activityId: 'report' }, [input]);
+    upsertMemo({ report: `${place.store}/${place.key}` });
+    return place;
+  }
+
+  private early: Pick<MigrationState, 'freezeRequest' | 'roundRequested'> = {
+    freezeRequest: undefined,
+    roundRequested: false,
+  };
+
+  private request(change: Pick<Partial<MigrationState>, 'freezeRequest' | 'roundRequested'>): void {
+    this.revision += 1;
+    if (this.current === undefined) this.early = { ...this.early, ...change };
+    else this.update(change);
+  }
+
+  private listen(): void {
+    const { DESCRIPTIONS } = messages;
+    setHandler(messages.freezeWrites, (argument) => this.onFreeze(argument), {
+      description: DESCRIPTIONS.freezeWrites,
+    });
+    setHandler(messages.unfreezeWrites, (argument) => this.onUnfreeze(argument), {
+      description: DESCRIPTIONS.unfreezeWrites,
+    });
+    setHandler(messages.runRound, () => this.request({ roundRequested: true }), { description: DESCRIPTIONS.runRound });
+    setHandler(messages.retry, () => this.onRetry(), { description: DESCRIPTIONS.retry });
+    setHandler(messages.abort, () => this.onAbort(), { description: DESCRIPTIONS.abort });
+    setHandler(messages.quiescent, (news) => this.onQuiescent(news), { description: DESCRIPTIONS.quiescent });
+    setHandler(messages.progress, (news) => this.onProgress(news), { description: DESCRIPTIONS.progress });
+    setHandler(messages.status, () => statusOf(this.view(), Date.now()), { description: DESCRIPTIONS.status });
+    setHandler(messages.approve, (argument?: unknown) => this.onApprove(argument), {
+      validator: (argument?: unknown) => this.refuseApproval(argument),
+      description: DESCRIPTIONS.approve,
+    });
+    for (const name of messages.NOT_LANDED) this.refuse(name);
+    setDefaultSignalHandler((name) => this.note(`signal '${name}' is unknown and was ignored`));
+  }
+
+  private refuse(name: string): void {
+    setHandler(defineUpdate<string, [unknown?]>(name), (_argument?: unknown) => '', {
+      validator: (_argument?: unknown) => {
+        throw new Error(`${name} has not landed yet`);
+      },
+      description: 'Has not landed yet.',
+    });
+  }
+
+  private onFreeze(argument: unknown): void {
+    const asked = messages.record(argument);
+    if (this.committing || this.freezing !== undefined) return;
+    const request = {
+      at: Date.now(),
+      by: messages.text(asked['by']),
+      whenReady: asked['whenReady'] === true,
+      force: asked['force'] === true,
+    };
+    this.request({ freezeRequest: request });
+    this.note(`freeze-writes${request.by === undefined ? '' : ` by ${request.by}`}: begins after the running round`);
+    void this.expireFreezeRequest();
+  }
+
+  /** Drops a request that could not begin in time, also in the middle of a long round, so that status is true. */
+  private async expireFreezeRequest(): Promise<void> {
+    const request = this.current?.freezeRequest ?? this.early.freezeRequest;
+    if (request === undefined || request.whenReady) return;
+    await sleep(Math.max(1, request.at + FREEZE_REQUEST_TTL_MS + 1 - Date.now()), {
+      summary: 'freeze-writes expires',
+    }).catch(() => undefined);
+    this.revision += 1;
+    if (this.current?.freezeRequest !== request || this.freezing !== undefined) return;
+    this.withdrawFreeze('freeze-writes was dropped: the freeze could not begin within 10 minutes');
+  }
+
+  private onUnfreeze(argument: unknown): void {
+    if (this.committing) return this.note('unfreeze-writes came after commit and changes nothing');
+    const by = messages.text(messages.record(argument)['by']);
+    this.unfreezeAsked = `unfreeze-writes${by === undefined ? '' : ` by ${by}`}`;
+    this.request({ freezeRequest: undefined });
+    this.note(this.unfreezeAsked);
+  }
+
+  /** Set by `unfreeze-writes`; the cutover forwards it to the lease. */
+  unfreezeAsked: string | undefined;
+
+  private onRetry(): void {
+    this.revision += 1;
+    if (this.parked === undefined) return this.note('retry: nothing is parked');
+    this.retries += 1;
+  }
+
+  private onAbort(): void {
+    if (this.committing) return this.note('abort came after commit: the last point of return has passed');
+    this.aborted = true;
+    this.scope.cancel();
+  }
+
+  private onQuiescent(news: Quiescent): void {
+    this.news = news;
+    this.revision += 1;
+  }
+
+  /** Of the present freeze: an earlier lease's word counts for nothing. */
+  get quiescent(): Quiescent | undefined {
+    return this.news?.freeze === this.current?.freezes ? this.news : undefined;
+  }
+
+  private onProgress(news: TransferProgress): void {
+    if (news?.round !== this.current?.nextRound) return;
+    this.progress = news;
+    this.tell();
+  }
+
+  private refuseApproval(argument: unknown): void {
+    const asked = messages.record(argument);
+    if (this.current !== undefined && !this.current.settings.approval)
+      throw new Error('This plan needs no approval: cutover.approval is false');
+    if (messages.text(asked['who']) === undefined || messages.text(asked['why']) === undefined) {
+      throw new Error('approve takes {"who": "...", "why": "..."}');
+    }
+    if (this.phase === 'awaiting approval') return;
+    if (asked['ifVerified'] === true && this.freezing !== undefined && !this.committing) return;
+    throw new Error(
+      `Nothing can be approved in phase '${this.phase}': send it when status says 'awaiting approval', ` +
+        'or during the freeze with {"ifVerified": true}',
+    );
+  }
+
+  private onApprove(argument: unknown): string {
+    const asked = messages.record(argument);
+    this.approval = { who: messages.text(asked['who']) ?? '', why: messages.text(asked['why']) ?? '' };
+    this.revision += 1;
+    this.note(`approved by ${this.approval.who}: ${this.approval.why}`);
+    return this.phase === 'awaiting approval' ? 'approved: committing' : 'approved: commits once verified';
+  }
+
+  private view(): View {
+    return {
+      phase: this.phase,
+      step: this.currentStep,
+      state: this.current,
+      park: this.parked,
+      progress: this.progress,
+      freeze: this.freezing,
+      approval: this.approval === undefined ? 'not yet' : 'given',
+      freezeWindow: undefined,
+    };
+  }
+
+  private tell(): void {
+    setCurrentDetails(detailsOf(this.view(), Date.now()));
+  }
+
+  private tellSearch(): void {
+    if (this.current === undefined) return;
+    const { settings, nextRound } = this.current;
+    tellSearch(settings.searchAttributes, {
+      phase: this.parked === undefined ? this.phase : 'parked',
+      round: nextRound,
+      needsOperator: this.parked !== undefined || this.phase === 'awaiting approval',
+    });
+  }
+}
+
+/** Something that must not be true during a freeze is: release, say why, go back to rounds. */
+export class Objection extends Error {}

@@ -1,0 +1,176 @@
+import {
+  ApplicationFailure,
+  CancellationScope,
+  condition,
+  getExternalWorkflowHandle,
+  isCancellation,
+  setCurrentDetails,
+  setHandler,
+  sleep,
+} from '@temporalio/workflow';
+import type { FreezeRef, LeaseInput, LeaseResult, Quiescent } from '../src/domain/exchange';
+import { failureOf } from './failure';
+import { commit, DESCRIPTIONS, quiescent, record, text, unfreezeWrites } from './messages';
+import { blocking, waiting } from './stubs';
+
+/**
+ * The lease: writes on the source are blocked for as long as this workflow says, and no longer than its deadline.
+ * Only this workflow blocks and unblocks the source. It outlives its parent (close policy ABANDON), so a terminated or
+ * failing parent can not leave the source blocked. What its history holds first decides: commit, unfreeze, or deadline.
+ */
+export async function freeze(input: LeaseInput): Promise<LeaseResult> {
+  if (typeof input !== 'object' || input === null || typeof input.freezeAtMostMs !== 'number') {
+    throw ApplicationFailure.nonRetryable('freeze is started by migrate, never by hand', 'Configuration');
+  }
+  return new Lease(input).run();
+}
+
+type Decision = { readonly commit: true } | { readonly commit: false; readonly why: string };
+
+class Lease {
+  private readonly deadline: number;
+  private readonly freeze: FreezeRef;
+  private readonly preparing = new CancellationScope();
+  private decision: Decision | undefined;
+  private firstBlockAt: number | undefined;
+  private quiescentAt: number | undefined;
+
+  constructor(private readonly input: LeaseInput) {
+    this.deadline = Date.now() + input.freezeAtMostMs;
+    this.freeze = { plan: input.plan, freeze: input.freeze };
+    setHandler(commit, (argument) => this.requestCommit(argument), { description: DESCRIPTIONS.commit });
+    setHandler(unfreezeWrites, (argument) => this.requestRelease(argument), {
+      description: DESCRIPTIONS.unfreezeWrites,
+    });
+  }
+
+  async run(): Promise<LeaseResult> {
+    void this.watchDeadline();
+    try {
+      await this.preparing.run(() => this.block());
+      this.tell();
+      await condition(() => this.decision !== undefined);
+    } catch (error) {
+      this.decide({ commit: false, why: this.reasonOf(error) });
+    }
+    return CancellationScope.nonCancellable(() => this.end());
+  }
+
+  /**
+   * Before quiescence there is nothing to commit: such a signal is a mistake, and harmless. After a sleep of all
+   * workers the SDK hands over signals before timers, whatever came first; the time of sending tells them apart.
+   */
+  private requestCommit(argument: unknown): void {
+    if (this.quiescentAt === undefined) return;
+    const { at } = record(argument);
+    const inTime = Date.now() < this.deadline || (typeof at === 'number' && at < this.deadline);
+    this.decide(inTime ? { commit: true } : { commit: false, why: this.deadlinePassed() });
+  }
+
+  private deadlinePassed(): string {
+    return `the deadline passed: freezeAtMost is ${this.input.freezeAtMostMs / 1000} s`;
+  }
+
+  private requestRelease(argument: unknown): void {
+    const { by, why } = record(argument);
+    this.decide({
+      commit: false,
+      why: text(why) ?? `unfreeze-writes${text(by) === undefined ? '' : ` by ${text(by)}`}`,
+    });
+  }
+
+  private async watchDeadline(): Promise<void> {
+    try {
+      await sleep(this.input.freezeAtMostMs, { summary: 'the deadline of the freeze' });
+      this.decide({ commit: false, why: this.deadlinePassed() });
+    } catch {
+      this.decide({ commit: false, why: 'the lease was cancelled' });
+    }
+  }
+
+  private decide(decision: Decision): void {
+    if (this.decision !== undefined) return;
+    this.decision = decision;
+    if (!decision.commit) this.preparing.cancel();
+  }
+
+  private async block(): Promise<void> {
+    const { freeze } = this;
+    setCurrentDetails('**Blocking writes on the source**\n\n- signal `unfreeze-writes`: stop and unblock');
+    const written = await blocking.writeFreezeRecord.executeWithOptions(
+      { summary: 'what was blocked before', activityId: `record-${freeze.freeze}` },
+      [{ ...freeze, scope: this.input.scope, deadline: this.deadline }],
+    );
+    this.firstBlockAt = Date.now();
+    const block = await blocking.blockWrites.executeWithOptions(
+      { summary: `block writes on ${written.indices} indices`, activityId: `block-${freeze.freeze}` },
+      [freeze],
+    );
+    const proof = await waiting.proveQuiescence.executeWithOptions(
+      { summary: 'no write is in flight', activityId: `quiescence-${freeze.freeze}` },
+      [{ ...freeze, block }],
+    );
+    this.quiescentAt = Math.max(proof.provedAt, this.firstBlockAt);
+    await this.tellParent({
+      freeze: freeze.freeze,
+      firstBlockAt: this.firstBlockAt,
+      quiescentAt: this.quiescentAt,
+      deadline: this.deadline,
+      indices: written.indices,
+    });
+  }
+
+  private async tellParent(news: Quiescent): Promise<void> {
+    // A parent that is gone will not commit; the deadline then releases.
+    await getExternalWorkflowHandle(this.input.plan.migration)
+      .signal(quiescent, news)
+      .catch(() => undefined);
+  }
+
+  private async end(): Promise<LeaseResult> {
+    const decision = this.decision as Decision;
+    const stands = await blocking.writeFreezeOutcome.executeWithOptions(
+      { summary: decision.commit ? 'committed' : 'released', activityId: `outcome-${this.input.freeze}` },
+      [
+        {
+          ...this.freeze,
+          ...(decision.commit ? { outcome: 'committed' } : { outcome: 'released', why: decision.why }),
+        },
+      ],
+    );
+    // `snapferry unfreeze` may have written first, without Temporal: then its word stands, whatever we decided.
+    if (stands.outcome === 'committed') return this.result('committed', undefined);
+    const why = decision.commit ? (stands.why ?? 'snapferry unfreeze') : decision.why;
+    setCurrentDetails(`**Unblocking the source**: ${why}`);
+    await blocking.unblockWrites.executeWithOptions(
+      { summary: 'undo exactly the record', activityId: `unblock-${this.input.freeze}` },
+      [this.freeze],
+    );
+    setCurrentDetails(`**Released**: ${why}. Writes on the source are open again`);
+    return this.result('released', why);
+  }
+
+  private result(outcome: LeaseResult['outcome'], why: string | undefined): LeaseResult {
+    return { outcome, why, firstBlockAt: this.firstBlockAt, endedAt: Date.now() };
+  }
+
+  private reasonOf(error: unknown): string {
+    if (isCancellation(error)) return 'the lease was cancelled';
+    return `writes could not be blocked: ${failureOf(error).message}`;
+  }
+
+  private tell(): void {
+    setCurrentDetails(
+      [
+        '**Writes on the source are blocked**',
+        '',
+        'You can now:',
+        '- signal `unfreeze-writes`: unblock the source',
+        '- wait: unless committed, it unblocks by itself',
+        '',
+        `Deadline: ${new Date(this.deadline).toISOString()}`,
+        'If no worker is alive, nothing here can unblock: run `npx snapferry unfreeze plan.json`',
+      ].join('\n'),
+    );
+  }
+}

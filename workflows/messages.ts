@@ -1,0 +1,46 @@
+import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
+import type { Quiescent, TransferProgress } from '../src/domain/exchange';
+import type { Status } from '../src/domain/story';
+
+/**
+ * Every message, with the sentence Temporal Web shows for it. Arguments come from people's terminals: handlers take
+ * `unknown` and tolerate nothing at all, because a throwing signal handler would stop the workflow.
+ */
+
+export const freezeWrites = defineSignal<[unknown?]>('freeze-writes');
+export const unfreezeWrites = defineSignal<[unknown?]>('unfreeze-writes');
+export const runRound = defineSignal('run-round');
+export const retry = defineSignal('retry');
+export const abort = defineSignal('abort');
+export const approve = defineUpdate<string, [unknown?]>('approve');
+export const status = defineQuery<Status>('status');
+
+/** From our own workflows, not for operators. */
+export const quiescent = defineSignal<[Quiescent]>('quiescent');
+export const progress = defineSignal<[TransferProgress]>('progress');
+export const commit = defineSignal<[unknown?]>('commit');
+
+export const DESCRIPTIONS = {
+  freezeWrites:
+    'Block writes on the source and cut over: {"by","whenReady","force"}, all optional. Begins after the running round.',
+  unfreezeWrites: 'Back to rounds: withdraw a requested freeze, or unblock the source if it is not yet committed.',
+  runRound: 'Run one round now instead of waiting for the interval.',
+  retry: 'Repeat the parked step.',
+  abort: 'Undo what can be undone and end. After commit it does nothing.',
+  approve: 'Commit the verified cutover: {"who","why"}, and "ifVerified": true to approve before verification.',
+  status: 'Phase, progress, forecast, and what the operator can do now.',
+  quiescent: 'Internal: the lease proved that no write is in flight.',
+  progress: 'Internal: the transfer tells how far it is.',
+  commit: 'Internal: the parent asks the lease to commit. Never send it by hand.',
+} as const;
+
+/** Updates of the contract that are refused as not landed, so that nobody waits for an answer. */
+export const NOT_LANDED = ['waive', 'exclude', 'set-limits', 'rollback'] as const;
+
+export function text(value: unknown): string | undefined {
+  return typeof value === 'string' && value.trim() !== '' ? value.trim().slice(0, 200) : undefined;
+}
+
+export function record(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+}

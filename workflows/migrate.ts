@@ -1,0 +1,314 @@
+import {
+  allHandlersFinished,
+  ApplicationFailure,
+  CancellationScope,
+  CancelledFailure,
+  ChildWorkflowCancellationType,
+  condition,
+  continueAsNew,
+  executeChild,
+  isCancellation,
+  ParentClosePolicy,
+  uuid4,
+  workflowInfo,
+} from '@temporalio/workflow';
+import type {
+  PlannedTransfer,
+  PreflightResult,
+  Report,
+  RestoreResult,
+  RoundRef,
+  RoundSummary,
+  ScopeResult,
+  SnapshotResult,
+} from '../src/domain/exchange';
+import { snapshotName, transferWorkflowId } from '../src/domain/names';
+import { decideFreeze, firstState, GIVEN_UP_BEFORE_PARKING, roundsPaused, withRound } from '../src/domain/state';
+import type { MigrationState } from '../src/domain/state';
+import { Cutover } from './cutover';
+import { Desk, Objection } from './desk';
+import { failureOf, isPassing } from './failure';
+import type { Failure } from './failure';
+import { quick, waiting } from './stubs';
+import { transfer } from './transfer';
+
+/**
+ * Preflight, baseline, rounds until `freeze-writes`, cutover, report.
+ *
+ * The single argument is the plan; after continue-as-new it is the {@link MigrationState}. Lists of indices or blobs
+ * never enter this history: activities exchange keys and counts.
+ */
+export async function migrate(...args: unknown[]): Promise<Report> {
+  const migration = new Migration(new Desk(carriedState(args)), args[0]);
+  return migration.run();
+}
+
+function carriedState(args: unknown[]): MigrationState | undefined {
+  const [argument] = args;
+  if (args.length !== 1 || typeof argument !== 'object' || argument === null || Array.isArray(argument)) {
+    throw ApplicationFailure.nonRetryable(
+      `migrate takes one JSON object, the plan; it was given ${args.length} argument(s)` +
+        `${args.length === 1 ? ` of type ${Array.isArray(argument) ? 'array' : typeof argument}` : ''}. ` +
+        'Start it with --input-file plan.json',
+      'Configuration',
+    );
+  }
+  return workflowInfo().continuedFromExecutionRunId === undefined ? undefined : (argument as MigrationState);
+}
+
+/** The one error that ends a non-final round without ending the migration. */
+class RoundGivenUp extends Error {
+  constructor(readonly failure: Failure) {
+    super(failure.message);
+  }
+}
+
+class Migration {
+  constructor(
+    private readonly desk: Desk,
+    private readonly argument: unknown,
+  ) {}
+
+  async run(): Promise<Report> {
+    try {
+      return await this.desk.scope.run(() => this.main());
+    } catch (error) {
+      if (!isCancellation(error)) throw error;
+      return CancellationScope.nonCancellable(() => this.undo());
+    }
+  }
+
+  private async main(): Promise<Report> {
+    if (!this.desk.started) await this.preflight();
+    for (;;) {
+      if ((await this.next()) === 'cutover') {
+        const report = await new Cutover(this.desk, this.moveOnce.bind(this)).run();
+        if (report !== undefined) return report;
+      } else {
+        await this.round();
+      }
+      await this.continueAsNew();
+    }
+  }
+
+  /** A plan that is wrong ends the workflow at once: nothing has been touched, and a corrected plan is a new start. */
+  private async preflight(): Promise<void> {
+    const { workflowId, firstExecutionRunId } = workflowInfo();
+    this.desk.enter('preflight');
+    const result: PreflightResult = await waiting.preflight.executeWithOptions(
+      { summary: 'check everything before anything is touched', activityId: 'preflight' },
+      [{ plan: this.argument, migration: workflowId, firstRunId: firstExecutionRunId }],
+    );
+    this.desk.start(firstState(result.plan, result.settings, result.warnings, Date.now()));
+    this.desk.note(`preflight passed: ${result.indices} indices`);
+  }
+
+  /** Waits for what comes next. Decided only between rounds, so a freeze never interrupts a round. */
+  private async next(): Promise<'round' | 'cutover'> {
+    this.desk.enter('between rounds');
+    for (;;) {
+      const state = this.desk.state;
+      const decision = decideFreeze(state, Date.now());
+      if (decision.kind === 'begin') return 'cutover';
+      if (decision.kind === 'drop') this.desk.withdrawFreeze(decision.why);
+      if (decision.kind === 'held') this.desk.noteOnce(decision.why);
+      if (state.nextRoundAt === undefined || state.roundRequested) return 'round';
+      const waitMs = roundsPaused(state) ? undefined : state.nextRoundAt - Date.now();
+      if (waitMs !== undefined && waitMs <= 0) return 'round';
+      await this.desk.changed(waitMs, 'until the next round');
+    }
+  }
+
+  /** One round that is not the last. A passing failure gives it up; three in a row park. */
+  private async round(): Promise<void> {
+    this.desk.enter(this.desk.state.nextRound === 0 ? 'baseline' : 'round');
+    this.desk.update({ roundRequested: false });
+    const startedAt = Date.now();
+    try {
+      await this.moveOnce({ final: false, startedAt });
+    } catch (error) {
+      if (!(error instanceof RoundGivenUp)) throw error;
+      await this.giveUp(error.failure, startedAt);
+    }
+  }
+
+  private async giveUp(failure: Failure, startedAt: number): Promise<void> {
+    const { state } = this.desk;
+    const summary: RoundSummary = {
+      round: state.nextRound,
+      attempt: state.attempts,
+      snapshot: '',
+      final: false,
+      outcome: 'given-up',
+      why: `${failure.code}: ${failure.message}`.slice(0, 500),
+      startedAt,
+      endedAt: Date.now(),
+      indices: 0,
+      blobs: 0,
+      bytes: 0,
+      sentBlobs: 0,
+      sentBytes: 0,
+      restoredBytes: 0,
+      reusedBytes: 0,
+      steps: {},
+    };
+    this.desk.set(withRound(state, summary));
+    this.desk.note(`round ${state.nextRound} given up, tried again at the next interval: ${failure.message}`);
+    if (this.desk.state.givenUpInARow < GIVEN_UP_BEFORE_PARKING) return;
+    await this.desk.park(`round ${state.nextRound}`, failure);
+    this.desk.update({ givenUpInARow: 0, roundRequested: true });
+  }
+
+  /**
+   * Snapshot, transfer, publish, restore, once. The same for every round; the cutover calls it inside the freeze.
+   * A repository that changed under us is planned again with a new snapshot: proved blobs stay proved.
+   */
+  async moveOnce(options: { readonly final: boolean; readonly startedAt: number }): Promise<RoundSummary> {
+    for (let replans = 0; ; replans += 1) {
+      try {
+        const summary = await this.move(options);
+        this.desk.set(withRound(this.desk.state, summary));
+        return summary;
+      } catch (error) {
+        if (isCancellation(error) || error instanceof Objection) throw error;
+        const failure = failureOf(error);
+        if (failure.code === 'RepositoryChanged' && replans < 3) {
+          this.desk.note(`planned again: ${failure.message}`);
+        } else if (!options.final && isPassing(failure)) {
+          throw new RoundGivenUp(failure);
+        } else {
+          await this.desk.park(`round ${this.desk.state.nextRound}`, failure);
+        }
+      }
+    }
+  }
+
+  private async move(options: { readonly final: boolean; readonly startedAt: number }): Promise<RoundSummary> {
+    const { desk } = this;
+    const ref = desk.nextAttempt();
+    const steps: Record<string, number> = {};
+    const timed = async <T>(name: string, work: () => Promise<T>): Promise<T> => {
+      const before = Date.now();
+      desk.step(name);
+      const result = await work();
+      steps[name] = Date.now() - before;
+      return result;
+    };
+    const scope = await timed('scope', () => this.scope(ref));
+    const snapshot = snapshotName(uuid4().replace(/-/g, '').slice(0, 12), ref.round, ref.attempt);
+    const taken = await timed('snapshot', () => this.snapshot(ref, snapshot, scope));
+    const published = { ...ref, snapshot, snapshotUuid: taken.uuid };
+    const planned = await timed('plan', () =>
+      waiting.planTransfer.executeWithOptions(
+        { summary: `what ${named(ref)} must send`, activityId: `plan-${id(ref)}` },
+        [published],
+      ),
+    );
+    await timed('transfer', () => this.transfer(ref, planned));
+    await timed('publish', () =>
+      quick.publish.executeWithOptions({ summary: `index-${planned.generation}`, activityId: `publish-${id(ref)}` }, [
+        published,
+      ]),
+    );
+    const { everyRound } = this.restores(options.final, ref.round);
+    const restored = everyRound ? await timed('restore', () => this.restore(ref, published, options.final)) : undefined;
+    return this.summary(options, ref, snapshot, scope, planned, restored, steps);
+  }
+
+  private restores(final: boolean, round: number) {
+    return { everyRound: final || round === 0 || this.desk.state.settings.restoreEveryRound };
+  }
+
+  private async scope(ref: RoundRef): Promise<ScopeResult> {
+    const scope = await waiting.resolveScope.executeWithOptions(
+      { summary: 'which indices match now', activityId: `scope-${id(ref)}` },
+      [{ ...ref, previous: this.desk.state.scope }],
+    );
+    for (const change of scope.changes) this.desk.note(change);
+    this.desk.update({ scope: { round: ref.round, attempt: ref.attempt } });
+    this.desk.requireScope(scope.digest);
+    return scope;
+  }
+
+  private snapshot(ref: RoundRef, snapshot: string, scope: ScopeResult): Promise<SnapshotResult> {
+    return waiting.takeSnapshot.executeWithOptions(
+      { summary: `${snapshot}: ${scope.indices} indices`, activityId: `snapshot-${id(ref)}` },
+      [{ ...ref, snapshot }],
+    );
+  }
+
+  private async transfer(ref: RoundRef, planned: PlannedTransfer): Promise<void> {
+    if (planned.units === 0) return;
+    await executeChild(transfer, {
+      workflowId: transferWorkflowId(ref.plan.migration, ref.round, ref.attempt),
+      args: [
+        { ...ref, planned, parent: ref.plan.migration, searchAttributes: this.desk.state.settings.searchAttributes },
+      ],
+      cancellationType: ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
+      parentClosePolicy: ParentClosePolicy.REQUEST_CANCEL,
+      staticSummary: `${named(ref)}: ${planned.sendBlobs} blobs`,
+    });
+  }
+
+  private restore(
+    ref: RoundRef,
+    published: { snapshot: string; snapshotUuid: string },
+    final: boolean,
+  ): Promise<RestoreResult> {
+    return waiting.restore.executeWithOptions(
+      { summary: `${named(ref)} into ${this.desk.state.settings.target}`, activityId: `restore-${id(ref)}` },
+      [{ ...ref, ...published, settingsFor: final ? 'cutover' : 'round' }],
+    );
+  }
+
+  private summary(
+    options: { readonly final: boolean; readonly startedAt: number },
+    ref: RoundRef,
+    snapshot: string,
+    scope: ScopeResult,
+    planned: PlannedTransfer,
+    restored: RestoreResult | undefined,
+    steps: Readonly<Record<string, number>>,
+  ): RoundSummary {
+    return {
+      round: ref.round,
+      attempt: ref.attempt,
+      snapshot,
+      final: options.final,
+      outcome: 'done',
+      startedAt: options.startedAt,
+      endedAt: Date.now(),
+      indices: scope.indices,
+      blobs: planned.blobs,
+      bytes: planned.bytes,
+      sentBlobs: planned.sendBlobs,
+      sentBytes: planned.sendBytes,
+      restoredBytes: restored?.totalBytes ?? 0,
+      reusedBytes: restored?.reusedBytes ?? 0,
+      steps,
+    };
+  }
+
+  private async continueAsNew(): Promise<void> {
+    await condition(allHandlersFinished);
+    await continueAsNew<typeof migrate>(this.desk.state);
+  }
+
+  /** After `abort` or Temporal's Cancel: clean up, write the report, end as what was asked for. */
+  private async undo(): Promise<never> {
+    const outcome = this.desk.aborted ? 'aborted' : 'cancelled';
+    this.desk.enter('aborting');
+    const said = this.desk.started ? await this.desk.closeDown(outcome) : 'Nothing had been touched';
+    const message = `The migration was ${outcome}. ${said}`;
+    if (outcome === 'cancelled') throw new CancelledFailure(message);
+    throw ApplicationFailure.nonRetryable(message, 'Aborted');
+  }
+}
+
+function named(ref: RoundRef): string {
+  return ref.round === 0 ? 'baseline' : `round ${ref.round}`;
+}
+
+function id(ref: RoundRef): string {
+  return `r${ref.round}-a${ref.attempt}`;
+}
