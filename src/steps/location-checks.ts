@@ -99,19 +99,27 @@ export async function checkRegistrations(checks: RegistrationChecks, findings: F
   const onSource = await findings.attempt(() => source.repositories(signal));
   const onTarget = await findings.attempt(() => target.repositories(signal));
   if (onSource !== undefined) {
-    checkNamed(checks, source.name, from, onSource, findings);
+    await checkNamed(checks, source.name, from, onSource, findings);
     refuseWritable(checks, source.name, onSource, findings);
   }
   if (onTarget !== undefined) {
-    checkNamed(checks, target.name, to, onTarget, findings);
+    await checkNamed(checks, target.name, to, onTarget, findings);
     refuseWritable(checks, target.name, onTarget, findings);
   }
 }
 
 type Registrations = Readonly<Record<string, RepositoryDefinition>>;
 
-function checkNamed(checks: RegistrationChecks, cluster: string, place: Place, all: Registrations, findings: Findings) {
-  const expected = definitionOf(checks.config, place, cluster, findings);
+async function checkNamed(
+  checks: RegistrationChecks,
+  cluster: string,
+  place: Place,
+  all: Registrations,
+  findings: Findings,
+) {
+  const expected = await findings.attempt(() =>
+    checks.config.repositoryDefinition(place.store, cluster, place.basePath),
+  );
   if (place.name === undefined) return;
   const registered = all[place.name];
   if (registered === undefined) {
@@ -138,21 +146,6 @@ function refuseWritable(checks: RegistrationChecks, cluster: string, all: Regist
       `Repository '${name}' of cluster '${cluster}' may write to the target location ${locationOf(expected)}: ` +
         'remove that registration, or register it with readonly: true',
     );
-  }
-}
-
-function definitionOf(
-  config: Config,
-  place: Place,
-  cluster: string,
-  findings: Findings,
-): RepositoryDefinition | undefined {
-  try {
-    return config.repositoryDefinition(place.store, cluster, place.basePath);
-  } catch (error) {
-    if (!(error instanceof ConfigurationError)) throw error;
-    findings.problem(error.message);
-    return undefined;
   }
 }
 

@@ -1,0 +1,166 @@
+import { BlobCorruptError, BlobMissingError, UnavailableError } from '../../../src/domain/errors';
+import { copyUnit, readUnits } from '../../../src/steps/copy-unit';
+import { readJsonLines, requireJson } from '../../../src/steps/files';
+import type { ProofLine } from '../../../src/steps/proofs';
+import type { TransferUnit } from '../../../src/steps/units';
+import { fixture } from '../repository/fixtures';
+import { Recorded } from './recorded';
+import type { RecordedRound } from './recorded';
+import { aContext } from './world';
+
+const { signal } = new AbortController();
+const NAME = '5.6.16-rounds';
+
+async function planned(name = NAME, snapshot = 'round-0') {
+  const recorded = await Recorded.begin(name, snapshot);
+  const round = await recorded.round(0, name, snapshot);
+  const { phases } = await round.planned();
+  const { to } = recorded.world;
+  const copy = (unit: number, context = aContext(), page = unit) =>
+    copyUnit(recorded.world.deps, { ...round.ref, page, unit }, context);
+  return { recorded, round, phases, to, copy };
+}
+
+function proofs(round: RecordedRound, unit: number): Promise<ProofLine[]> {
+  return readJsonLines<ProofLine>(round.recorded.world.to, round.keys.proof(unit), signal);
+}
+
+describe('copying a unit', () => {
+  test('the labels of a page are its units without their files', async () => {
+    const { round, recorded, phases } = await planned();
+    const [data] = phases;
+    expect(await readUnits(recorded.world.deps, { ...round.ref, page: 0 }, aContext())).toEqual([
+      {
+        unit: 0,
+        kind: 'batch',
+        label: expect.stringContaining('data batch 1'),
+        blobs: data!.blobs,
+        bytes: data!.bytes,
+      },
+    ]);
+  });
+
+  test('all units of all phases make the target equal to the source, byte for byte', async () => {
+    const { round, to } = await planned();
+    await round.transfer();
+    for (const { key } of round.manifest.blobs.filter((blob) => !/^index(-|\.)/.test(blob.key))) {
+      expect(to.blobs.get(`to/${key}`)).toEqual(fixture(NAME).get(key));
+    }
+    expect([...to.blobs.keys()].filter((key) => /^to\/index/.test(key))).toEqual([]);
+  });
+
+  test('ends with a proof of every blob', async () => {
+    const { round, copy, phases } = await planned();
+    const result = await copy(0);
+    expect(result).toEqual({ blobs: phases[0]!.blobs, bytes: phases[0]!.bytes });
+    const lines = await proofs(round, 0);
+    expect(lines).toHaveLength(result.blobs);
+    expect(lines[0]).toMatchObject({ key: expect.stringContaining('__'), checksum: expect.stringMatching(/^crc32:/) });
+  });
+
+  test('twice sends nothing again', async () => {
+    const { copy, to } = await planned();
+    const first = await copy(0);
+    const writes = to.callsOf('write').length;
+    expect(await copy(0)).toEqual(first);
+    expect(to.callsOf('write')).toHaveLength(writes);
+  });
+
+  test('volatile metadata comes from the work prefix: the source may have deleted it', async () => {
+    const { recorded, round, to } = await planned();
+    for (const key of round.manifest.volatile.keys()) recorded.world.from.blobs.delete(`from/${key}`);
+    await round.transfer();
+    for (const key of round.manifest.volatile.keys()) {
+      if (/^index(-|\.)/.test(key)) continue;
+      expect(to.blobs.get(`to/${key}`)).toEqual(fixture(NAME).get(key));
+    }
+  });
+
+  test('saved metadata that changed or is gone is never sent', async () => {
+    const { round, to } = await planned();
+    const key = round.keys.volatile('incompatible-snapshots');
+    to.rot(key);
+    await expect(round.transfer()).rejects.toThrow(BlobCorruptError);
+    to.blobs.delete(key);
+    await expect(round.transfer()).rejects.toThrow(BlobMissingError);
+    expect(to.blobs.has('to/incompatible-snapshots')).toBe(false);
+  });
+
+  test('a blob that differs from the manifest stops the unit without a proof', async () => {
+    const { recorded, round, copy } = await planned();
+    const blob = round.manifest.blobs.find(({ phase }) => phase === 'data')!;
+    recorded.world.from.rot(`from/${blob.key}`);
+    await expect(copy(0)).rejects.toThrow(BlobCorruptError);
+    expect(await proofs(round, 0)).toEqual([]);
+  });
+
+  test('an interrupted batch goes on after the files its heartbeat told of', async () => {
+    const { round, copy, to } = await planned();
+    const { length } = (await requireJson<TransferUnit[]>(to, round.keys.units(0), signal))[0]!.files;
+    to.inject({ call: 'write', nth: 10, effect: 'unavailable' });
+    const first = aContext();
+    await expect(copy(0, first)).rejects.toThrow(UnavailableError);
+    const resumed = JSON.parse(JSON.stringify(first.told.at(-1))) as Record<string, unknown>;
+    const done = Object.keys(resumed['done'] as object).length;
+    expect(done).toBeGreaterThan(0);
+    const before = to.callsOf('write').length;
+    await copy(0, aContext({ resumed }));
+    // The rest of the files, and the proof file.
+    expect(to.callsOf('write').length - before).toBe(length - done + 1);
+    expect(await proofs(round, 0)).toHaveLength(length);
+  });
+
+  test('a heartbeat is a hint: what the target does not hold any more is sent again', async () => {
+    const { round, copy, to } = await planned();
+    to.inject({ call: 'write', nth: 10, effect: 'unavailable' });
+    const first = aContext();
+    await expect(copy(0, first)).rejects.toThrow(UnavailableError);
+    for (const { key } of round.manifest.blobs) {
+      if (to.blobs.has(`to/${key}`)) to.put(`to/${key}`, Buffer.alloc(to.blobs.get(`to/${key}`)!.length));
+    }
+    await copy(0, aContext({ resumed: first.told.at(-1)! }));
+    const data = round.manifest.blobs.filter(({ phase }) => phase === 'data');
+    for (const { key } of data) expect(to.blobs.get(`to/${key}`)).toEqual(fixture(NAME).get(key));
+  });
+
+  test("another unit's heartbeat, or an odd one, is ignored", async () => {
+    const { copy, phases } = await planned();
+    await expect(copy(0, aContext({ resumed: { unit: 5, done: { 0: [] } } }))).resolves.toMatchObject({
+      blobs: phases[0]!.blobs,
+    });
+    await expect(copy(1, aContext({ resumed: { unit: 1, done: 'odd' } }))).resolves.toBeDefined();
+  });
+
+  test('a chunked file is proved part by part, against the checksum of the whole', async () => {
+    const { round, copy } = await planned('5.6.16-chunked', 's1');
+    await copy(0);
+    const lines = await proofs(round, 0);
+    const parts = lines.filter(({ key }) => key.includes('.part'));
+    expect(parts.length).toBeGreaterThan(1);
+    expect(parts.every(({ footerCrc32, fileCrc32 }) => footerCrc32 === null && fileCrc32 !== undefined)).toBe(true);
+  });
+
+  test('heartbeats of a full batch stay small', async () => {
+    const { copy } = await planned();
+    const context = aContext();
+    const { blobs } = await copy(0, context);
+    expect(JSON.stringify(context.told.at(-1)).length / blobs).toBeLessThan(120);
+  });
+
+  test('a cancelled unit stops with the reason, and nothing of it is in flight any more', async () => {
+    const { copy, to } = await planned();
+    const context = aContext();
+    to.inject({ call: 'write', nth: 3, effect: 'hang' });
+    const copying = copy(0, context);
+    setTimeout(() => context.abort.abort(new Error('cancelled')), 10);
+    await expect(copying).rejects.toThrow('cancelled');
+    const { length } = to.calls;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(to.calls).toHaveLength(length);
+  });
+
+  test('a page that does not hold the unit is a fault of its file', async () => {
+    const { copy } = await planned();
+    await expect(copy(99, aContext(), 0)).rejects.toThrow(BlobMissingError);
+  });
+});

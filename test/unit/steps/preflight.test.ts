@@ -1,0 +1,267 @@
+import { ConfigurationError, UnavailableError } from '../../../src/domain/errors';
+import type { PreflightInput } from '../../../src/domain/exchange';
+import { indexOwnerKey } from '../../../src/domain/names';
+import type { PlanFile } from '../../../src/steps/migration';
+import { preflight } from '../../../src/steps/preflight';
+import { anIndex } from '../../support/fake-cluster';
+import { aContext, anInput, aPlan, World } from './world';
+
+function run(world: World, input: PreflightInput = anInput()) {
+  return preflight(world.deps, input, aContext());
+}
+
+async function refusal(world: World, input: PreflightInput = anInput()): Promise<string> {
+  const error = await run(world, input).then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  );
+  expect(error).toBeInstanceOf(ConfigurationError);
+  return (error as Error).message;
+}
+
+/** What preflight left in the target store, and changed in a cluster. */
+function traces(world: World): string[] {
+  return [...world.to.blobs.keys(), ...world.source.calls, ...world.target.calls];
+}
+
+describe('preflight: what it gives', () => {
+  test('a good plan is resolved, claimed and written, and no cluster is changed', async () => {
+    const world = World.with('logs-1', 'logs-2', 'other');
+    const result = await run(world);
+    expect(result).toMatchObject({ indices: 2, bytes: 2_000, settings: { everyMs: 900_000, switchAliases: true } });
+    expect(traces(world).sort()).toEqual([
+      'snapferry-work/owners/index/uuid-of-ali/logs-1/owner.json',
+      'snapferry-work/owners/index/uuid-of-ali/logs-2/owner.json',
+      'snapferry-work/owners/location/to/owner.json',
+      'snapferry-work/run-1/plan.json',
+      'snapferry-work/run-1/preflight.json',
+    ]);
+    const file = JSON.parse(world.to.blobs.get('snapferry-work/run-1/plan.json')!.toString()) as PlanFile;
+    expect(file.registrations.source).toEqual({ cluster: 'aws', name: 'snapferry-run1', ours: true });
+  });
+
+  test('a retry gives the same result and claims nothing twice, whatever has changed since', async () => {
+    const world = World.with('logs-1');
+    const first = await run(world);
+    world.source.indexList.push(anIndex('logs-2'));
+    world.to.put('to/index-0', Buffer.from('{}'));
+    const files = new Map(world.to.blobs);
+    expect(await run(world)).toEqual(first);
+    expect(world.to.blobs).toEqual(files);
+  });
+
+  test('an attempt that was cut off while it claimed is completed by the next', async () => {
+    const world = World.with('logs-1', 'logs-2');
+    world.to.inject({ call: 'write', nth: 3, effect: 'lost-answer' });
+    await expect(run(world)).rejects.toThrow(UnavailableError);
+    expect(await run(world)).toMatchObject({ indices: 2 });
+  });
+
+  test('only search attributes that the namespace knows are used', async () => {
+    const world = World.with('logs-1');
+    world.knownAttributes = ['SnapferryRound', 'CustomKeyword'];
+    expect((await run(world)).settings.searchAttributes).toEqual(['SnapferryRound']);
+  });
+});
+
+describe('preflight: what it refuses', () => {
+  test('every independent problem is in one answer, and nothing is left behind', async () => {
+    const world = World.with('logs-1');
+    world.source.indexList.push(
+      anIndex('logs-2', { open: false, health: undefined }),
+      anIndex('logs-3', { health: 'red' }),
+    );
+    world.target.indexList.push(anIndex('logs-1'));
+    world.source.running.push({ repository: 'nightly', snapshot: 'n-1', shardsDone: 0, shardsTotal: 1 });
+    world.to.put('to/index-7', Buffer.from('{}'));
+    const before = traces(world);
+    const message = await refusal(world, anInput({ indices: ['logs-*', 'nothing-*'] }));
+    expect(message.split('\n- ')).toEqual([
+      expect.stringContaining('nothing was changed'),
+      expect.stringContaining("'to' of memory:oss holds a snapshot repository"),
+      expect.stringContaining("Snapshot 'n-1' of repository 'nightly' runs"),
+      expect.stringContaining("'nothing-*' matches no index"),
+      expect.stringContaining("The target has an index 'logs-1' already (open), which is a stranger's"),
+      expect.stringContaining("'logs-2' is closed"),
+      expect.stringContaining("'logs-3' is red"),
+    ]);
+    expect(traces(world)).toEqual(before);
+  });
+
+  test('a plan with faults is refused with all of them before anything is asked', async () => {
+    const world = World.with('logs-1');
+    expect(await refusal(world, { ...anInput(), plan: { source: 'aws', oops: 1 } })).toMatch(
+      /target.*oops|oops.*target/s,
+    );
+    expect(world.to.calls).toEqual([]);
+  });
+
+  test('names that the connections file does not have are refused together', async () => {
+    const message = await refusal(World.with('logs-1'), anInput({ source: 'aws-2', target: 'ali-2' }));
+    expect(message).toMatch(/'aws-2'[\s\S]*'ali-2'/);
+  });
+
+  test('one cluster under two names is refused', async () => {
+    const world = World.with('logs-1');
+    world.target.clusterInfo = { ...world.target.clusterInfo, uuid: 'uuid-of-aws' };
+    expect(await refusal(world)).toContain("'aws' and 'ali' are the same cluster");
+  });
+
+  test('a target that is older than the source is refused with both versions', async () => {
+    const world = World.with('logs-1');
+    world.target.clusterInfo = { ...world.target.clusterInfo, version: '6.8.23' };
+    expect(await refusal(world)).toMatch(/6\.8\.23.*7\.10\.2/);
+  });
+
+  test('an index that was created too long ago is refused with both versions', async () => {
+    const world = World.with('logs-1');
+    world.source.indexList.push(anIndex('logs-old', { createdVersionId: 5050299 }));
+    expect(await refusal(world)).toMatch(/'logs-old' was created by Elasticsearch 5\.5\.2 .*7\.10\.2/);
+  });
+
+  test('an alias is refused with the names of its indices', async () => {
+    const world = World.with('logs-1');
+    world.source.aliasMap['logs-1'] = { logs: {} };
+    const message = await refusal(world, anInput({ indices: ['logs'] }));
+    expect(message).toContain("'logs' is an alias: name its indices instead: logs-1");
+    expect(message).not.toContain('matches no index');
+  });
+
+  test('exclusions that leave nothing over are refused', async () => {
+    expect(await refusal(World.with('logs-1'), anInput({ indices: ['logs-*', '-logs-1'] }))).toContain(
+      'leave no index over',
+    );
+  });
+
+  test('a dot index is taken only when it is named exactly', async () => {
+    const world = World.with('.kibana', 'plain');
+    expect((await run(world, anInput({ indices: ['*'] }))).indices).toBe(1);
+    const named = World.with('.kibana', 'plain');
+    expect((await run(named, anInput({ indices: ['*', '.kibana'] }))).indices).toBe(2);
+  });
+
+  test.each([
+    ['index.frozen', 'true', 'is frozen'],
+    ['index.store.type', 'snapshot', 'is a mounted snapshot'],
+  ])('an index with %s: %s is refused', async (key, value, reason) => {
+    const world = World.with('logs-1');
+    world.source.settingsOf['logs-1'] = { [key]: value };
+    expect(await refusal(world)).toContain(`'logs-1' ${reason}`);
+  });
+
+  test('a closed index or an alias of that name on the target is a stranger too', async () => {
+    const closed = World.with('logs-1');
+    closed.target.indexList.push(anIndex('logs-1', { open: false }));
+    expect(await refusal(closed)).toContain("an index 'logs-1' already (closed)");
+    const alias = World.with('logs-1');
+    alias.target.aliasMap['theirs'] = { 'logs-1': {} };
+    expect(await refusal(alias)).toContain("an alias 'logs-1' (of theirs)");
+  });
+
+  test('a location with files of any kind is refused by the first of them', async () => {
+    const world = World.with('logs-1');
+    world.to.put('to/holiday.jpg', Buffer.from('x'));
+    expect(await refusal(world)).toContain('other files that no migration of ours wrote (to/holiday.jpg)');
+  });
+
+  test('a location or index of another migration is refused by the name of its workflow', async () => {
+    const world = World.with('logs-1');
+    await run(world, { ...anInput(), migration: 'the-first' });
+    const message = await refusal(world, { ...anInput(), migration: 'the-second', firstRunId: 'run-2' });
+    expect(message).toContain("The target location 'to' belongs to migration 'the-first'");
+    expect(message).toContain("The target index 'logs-1' belongs to migration 'the-first'");
+  });
+
+  test('when two claim at once the loser gives back what it had claimed', async () => {
+    const world = World.with('logs-1', 'logs-2');
+    const rivals = indexOwnerKey('snapferry-work', 'uuid-of-ali', 'logs-2');
+    const write = world.to.write.bind(world.to);
+    world.to.write = async (key, ...rest) => {
+      // Everything was checked; now the rival comes first with one index.
+      const rival = { migration: 'rival', firstRunId: 'run-2' };
+      if (key.includes('owners/location')) world.to.put(rivals, Buffer.from(JSON.stringify(rival)));
+      return write(key, ...rest);
+    };
+    expect(await refusal(world)).toContain("'logs-2' belongs to migration 'rival'");
+    expect([...world.to.blobs.keys()]).toEqual([rivals]);
+  });
+
+  test('a writable registration of the target location is refused in either cluster, a read-only one is not', async () => {
+    const writable = { type: 's3', settings: { bucket: 'oss', base_path: '/to/' } };
+    const world = World.with('logs-1');
+    world.source.registered['nightly'] = writable;
+    world.target.registered['backup'] = writable;
+    const message = await refusal(world);
+    expect(message).toContain("Repository 'nightly' of cluster 'aws' may write to the target location");
+    expect(message).toContain("Repository 'backup' of cluster 'ali' may write to the target location");
+    const harmless = World.with('logs-1');
+    harmless.target.registered['backup'] = { type: 's3', settings: { ...writable.settings, readonly: 'true' } };
+    harmless.target.registered['elsewhere'] = { type: 's3', settings: { bucket: 'oss', base_path: 'to-2' } };
+    await expect(run(harmless)).resolves.toBeDefined();
+  });
+
+  test('a registration that the plan names must exist and lie where the plan says', async () => {
+    const repository = { ...aPlan().repository, source: { store: 's3', basePath: 'from', name: 'mine' } };
+    expect(await refusal(World.with('logs-1'), anInput({ repository }))).toContain(
+      "Cluster 'aws' has no repository 'mine'",
+    );
+    const elsewhere = World.with('logs-1');
+    elsewhere.source.registered['mine'] = { type: 's3', settings: { bucket: 's3', base_path: 'other' } };
+    expect(await refusal(elsewhere, anInput({ repository }))).toContain('lies at s3/other');
+    const there = World.with('logs-1');
+    there.source.registered['mine'] = { type: 's3', settings: { bucket: 's3', base_path: 'from' } };
+    const { migration } = await there.started(anInput({ repository }));
+    expect(migration.registrations.source).toEqual({ cluster: 'aws', name: 'mine', ours: false });
+  });
+});
+
+describe('preflight: stores', () => {
+  test("a store's refusal keeps its own sentence", async () => {
+    const world = World.with('logs-1');
+    world.from.inject({ call: 'list', nth: 1, effect: 'forbidden' });
+    expect(await refusal(world)).toContain('The store denies access');
+  });
+
+  test('a target store that gives back other bytes is refused, and the probe is deleted', async () => {
+    const world = World.with('logs-1');
+    world.to.inject({ call: 'write', nth: 1, effect: 'rot' });
+    expect(await refusal(world)).toContain('does not give back what was just written');
+    expect([...world.to.blobs.keys()]).toEqual([]);
+  });
+
+  test('what can be mended by nobody but the operator comes before what may pass', async () => {
+    const world = World.with();
+    world.target.fail('info', new UnavailableError('The target did not answer'));
+    expect(await refusal(world)).toContain("'logs-*' matches no index");
+    const passing = World.with('logs-1');
+    passing.target.fail('info', new UnavailableError('The target did not answer'));
+    await expect(run(passing)).rejects.toThrow(UnavailableError);
+    expect(traces(passing)).toEqual([]);
+  });
+});
+
+describe('preflight: what it warns of', () => {
+  test('foreign snapshots at the source, blocks that stand, clear text, and targets that restore in full', async () => {
+    const world = World.with();
+    world.source.indexList.push(anIndex('logs-1', { blocks: ['write'] }));
+    world.url['ali'] = 'http://ali.example:9200';
+    const data = { snapshots: [{ name: 'theirs', uuid: 'u', state: 1 }], indices: {} };
+    world.from.put('from/index-4', Buffer.from(JSON.stringify(data)));
+    expect((await run(world)).warnings).toEqual([
+      expect.stringContaining('restored in full in every round'),
+      expect.stringContaining("Cluster 'ali' is reached over http"),
+      expect.stringContaining('already holds 1 snapshot(s)'),
+      expect.stringContaining("'logs-1' is blocked on the source already (write)"),
+    ]);
+  });
+
+  test('of nothing on loopback and a modern target, and of 20 things at most', async () => {
+    const quiet = World.with('logs-1');
+    quiet.url['ali'] = 'http://127.0.0.1:9200';
+    quiet.target.clusterInfo = { ...quiet.target.clusterInfo, version: '7.17.29' };
+    expect((await run(quiet)).warnings).toEqual([]);
+    const loud = World.with();
+    for (let n = 0; n < 30; n += 1) loud.source.indexList.push(anIndex(`logs-${n}`, { blocks: ['write'] }));
+    expect((await run(loud)).warnings).toHaveLength(20);
+  });
+});
