@@ -4,13 +4,7 @@
  * The proof of the source comes before the last byte becomes visible: no whole-looking file with wrong bytes.
  */
 import { createHash } from 'node:crypto';
-import {
-  BlobCorruptError,
-  BlobMissingError,
-  MigrationError,
-  RepositoryChangedError,
-  UnavailableError,
-} from '../domain/errors';
+import { BlobCorruptError, BlobMissingError, RepositoryChangedError, UnavailableError } from '../domain/errors';
 import type { ManifestBlob } from '../repository/manifest';
 import { combineCrc32, crc32, footerCrc32, showCrc32 } from './crc32';
 import { keyBelow } from './keys';
@@ -353,7 +347,7 @@ class FileCopy {
   }
 
   /** Retryable: the next attempt finds what became of the upload, or begins another. */
-  #uploadVanished(blob: ManifestBlob, uploadId: string, cause: MigrationError): UnavailableError {
+  #uploadVanished(blob: ManifestBlob, uploadId: string, cause: BlobMissingError): UnavailableError {
     return new UnavailableError('The target no longer knows an upload: it is begun again.', {
       subject: { ...this.#about(this.target, blob), uploadId },
       cause,

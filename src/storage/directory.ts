@@ -7,8 +7,21 @@ import { randomUUID } from 'node:crypto';
 import type { BigIntStats, Dirent } from 'node:fs';
 import { constants } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { chmod, link, lstat, mkdir, open, readFile, readdir, rename, rm, unlink, writeFile } from 'node:fs/promises';
-import { dirname, join, resolve, sep } from 'node:path';
+import {
+  chmod,
+  link,
+  lstat,
+  mkdir,
+  open,
+  readFile,
+  readdir,
+  realpath,
+  rename,
+  rm,
+  unlink,
+  writeFile,
+} from 'node:fs/promises';
+import { dirname, join, relative, resolve, sep } from 'node:path';
 import {
   BlobCorruptError,
   BlobMissingError,
@@ -34,7 +47,7 @@ const OPERATOR_CODES: Readonly<Record<string, string>> = {
   EROFS: 'The file system is mounted read-only: mount it writable.',
   ENAMETOOLONG: 'The file system takes no name as long as this key.',
   EISDIR: 'There is a folder where this blob belongs: move it away.',
-  EEXIST: 'There is a file where a folder belongs: move it away.',
+  EEXIST: 'There is a file or a link where a folder belongs: move it away.',
   ENOTDIR: 'There is a file where a folder belongs: move it away.',
   ENOENT: 'The directory of the store does not exist: create it, or correct its path.',
 };
@@ -61,8 +74,9 @@ class DirectoryStore implements Store {
 
   async head(key: string, signal: AbortSignal): Promise<BlobInfo | undefined> {
     signal.throwIfAborted();
-    const stats = await this.attempt(ifThere(lstat(this.pathOf(key), { bigint: true })), { key });
-    if (!stats) await this.attempt(lstat(this.root), {});
+    const path = await this.existingPathOf(key);
+    if (path === undefined) return undefined;
+    const stats = await this.attempt(ifThere(lstat(path, { bigint: true })), { key });
     return stats?.isFile() ? infoOf(key, stats) : undefined;
   }
 
@@ -92,8 +106,8 @@ class DirectoryStore implements Store {
 
   async delete(key: string, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    const unlinked = await this.attempt(ifThere(unlink(this.pathOf(key)).then(() => true)), { key });
-    if (!unlinked) await this.attempt(lstat(this.root), {});
+    const path = await this.existingPathOf(key);
+    if (path) await this.attempt(ifThere(unlink(path)), { key });
   }
 
   /**
@@ -198,20 +212,29 @@ class DirectoryStore implements Store {
   }
 
   private async openBlob(key: string): Promise<FileHandle> {
+    const path = await this.existingPathOf(key);
     // A symbolic link is no blob: it could lead out of the root.
     const flags = constants.O_RDONLY | constants.O_NOFOLLOW;
-    const file = await this.attempt(ifThere(open(this.pathOf(key), flags), 'ELOOP'), { key });
-    if (file) return file;
-    await this.attempt(lstat(this.root), {});
-    throw this.missing(key);
+    const file = path && (await this.attempt(ifThere(open(path, flags), 'ELOOP'), { key }));
+    if (!file) throw this.missing(key);
+    return file;
   }
 
-  /** `mkdir -p` below the root, with the mode that the umask may have taken away. */
+  /** `undefined` when the folder of the key is not there, or lies behind a symbolic link, hence perhaps outside. */
+  private async existingPathOf(key: string): Promise<string | undefined> {
+    const path = this.pathOf(key);
+    const realRoot = await this.attempt(realpath(this.root), { key });
+    const realFolder = await this.attempt(ifThere(realpath(dirname(path))), { key });
+    return realFolder === join(realRoot, dirname(key)) ? path : undefined;
+  }
+
+  /** `mkdir -p` below the root, which must exist, with the mode that the umask may take away; through no links. */
   async makeFolders(path: string): Promise<void> {
     await lstat(this.root);
-    const first = await mkdir(path, { recursive: true });
-    for (let made = path; first !== undefined && made.length >= first.length; made = dirname(made)) {
-      await chmod(made, FOLDER_MODE);
+    let folder = this.root;
+    for (const name of relative(this.root, path).split(sep).filter(Boolean)) {
+      folder = join(folder, name);
+      if (await makeFolder(folder)) await chmod(folder, FOLDER_MODE);
     }
   }
 
@@ -355,6 +378,17 @@ class DirectoryUploads implements Uploads {
     return new BlobMissingError('The directory knows no such upload: it was completed or aborted.', {
       subject: { ...this.store.subject(key), uploadId },
     });
+  }
+}
+
+/** False when it was there. What is there but no folder, such as a link, is the operator's to put right. */
+async function makeFolder(path: string): Promise<boolean> {
+  try {
+    await mkdir(path);
+    return true;
+  } catch (error) {
+    if (codeOf(error) !== 'EEXIST' || !(await lstat(path)).isDirectory()) throw error;
+    return false;
   }
 }
 

@@ -398,7 +398,7 @@ function clientFor(options: S3Options): S3Client {
   }
   const { connectMs, idleMs } = options.timeouts ?? DEFAULT_TIMEOUTS;
   const pool = { keepAlive: true, maxSockets: MAX_SOCKETS };
-  return new S3Client({
+  const client = new S3Client({
     region: options.region,
     endpoint,
     forcePathStyle: options.pathStyle ?? false,
@@ -416,6 +416,24 @@ function clientFor(options: S3Options): S3Client {
       httpsAgent: withConnectTimeout(new HttpsAgent(pool), connectMs),
     },
   });
+  client.middlewareStack.add(
+    (next) => async (args) => {
+      try {
+        return await next(args);
+      } catch (error) {
+        throw ofThisRealm(error);
+      }
+    },
+    { step: 'deserialize', priority: 'low', name: 'keepSystemErrors' },
+  );
+  return client;
+}
+
+/** The SDK forgets the code of what is no `instanceof Error`: Node's own errors are none in a realm such as a test's. */
+function ofThisRealm(error: unknown): unknown {
+  if (error instanceof Error || typeof error !== 'object' || error === null) return error;
+  const { name, message, code } = error as NodeJS.ErrnoException;
+  return Object.assign(new Error(message), { name, code });
 }
 
 /** The SDK's own connection time-out also counts the wait for a free socket, so a busy pool would look like an outage. */

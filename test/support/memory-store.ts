@@ -198,16 +198,12 @@ export class MemoryStore implements Store {
     this.#faults = this.#faults
       .filter((fault) => fault !== due)
       .map((fault) => (fault.call === call ? { ...fault, nth: fault.nth - 1 } : fault));
-    switch (due?.effect) {
-      case 'unavailable':
-        throw this.#unavailable(about);
-      case 'forbidden':
-        throw new ConfigurationError('The store denies access.', { subject: this.#subject(about) });
-      case 'hang':
-        return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)));
-      default:
-        return due?.effect;
+    if (due?.effect === 'unavailable') throw this.#unavailable(about);
+    if (due?.effect === 'forbidden') {
+      throw new ConfigurationError('The store denies access.', { subject: this.#subject(about) });
     }
+    if (due?.effect === 'hang') await aborted(signal);
+    return due?.effect;
   }
 
   #received(key: string, body: Buffer, effect: Effect | undefined): Buffer {
@@ -247,6 +243,10 @@ export class MemoryStore implements Store {
   #unknownUpload(key: string): BlobMissingError {
     return new BlobMissingError('The store knows no such upload.', { subject: this.#subject(key) });
   }
+}
+
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)));
 }
 
 function flipped(body: Buffer): Buffer {

@@ -25,7 +25,8 @@ class Scene {
   cursor: CopyCursor | undefined;
   sent = 0;
 
-  constructor({ length = 3_456, chunkBytes = length, md5Etags = true } = {}) {
+  constructor(shape: { length?: number; chunkBytes?: number; md5Etags?: boolean } = {}) {
+    const { length = 3_456, chunkBytes = length, md5Etags } = shape;
     this.target = new MemoryStore('target', { md5Etags });
     const content = randomBytes(length - 8);
     const footer = Buffer.alloc(8);

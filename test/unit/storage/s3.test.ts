@@ -1,0 +1,268 @@
+/** What servers do that versitygw does not: a small server that answers as it is told. */
+import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http';
+import { createServer } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { createServer as createTcpServer } from 'node:net';
+import { inspect } from 'node:util';
+import type { MigrationError } from '../../../src/domain/errors';
+import {
+  BlobCorruptError,
+  BlobMissingError,
+  ConfigurationError,
+  RepositoryChangedError,
+  UnavailableError,
+} from '../../../src/domain/errors';
+import type { S3Options, Store } from '../../../src/storage';
+import { openS3 } from '../../../src/storage';
+import { collect } from '../../contract/store';
+
+const NEVER = new AbortController().signal;
+const SECRETS = { accessKeyId: 'AKIAPLANTED', secretAccessKey: 'planted-secret', sessionToken: 'planted-token' };
+
+let server: Server | undefined;
+let requests: IncomingMessage[];
+
+afterEach(async () => {
+  server?.closeAllConnections();
+  await new Promise((resolve) => (server ? server.close(resolve) : resolve(undefined)));
+  server = undefined;
+});
+
+async function serve(answer: RequestListener, more: Partial<S3Options> = {}): Promise<Store> {
+  requests = [];
+  server = createServer((request, response) => {
+    requests.push(request);
+    request.resume();
+    request.on('end', () => answer(request, response));
+  });
+  await new Promise<void>((resolve) => server!.listen(0, '127.0.0.1', resolve));
+  return open(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, more);
+}
+
+function open(endpoint: string, more: Partial<S3Options> = {}): Store {
+  const credentials = async () => SECRETS;
+  return openS3({ bucket: 'bucket', region: 'us-east-1', endpoint, pathStyle: true, credentials, ...more });
+}
+
+function refuse(response: ServerResponse, status: number, code: string, headers: Record<string, string> = {}): void {
+  // As AWS does about a signature: what was signed is repeated.
+  const details = `<CanonicalRequest>x-amz-security-token:${SECRETS.sessionToken}</CanonicalRequest>`;
+  response.writeHead(status, { 'content-type': 'application/xml', ...headers });
+  response.end(`<Error><Code>${code}</Code><Message>text</Message>${details}<RequestId>R1</RequestId></Error>`);
+}
+
+const failure = (work: Promise<unknown>) =>
+  work.then(
+    () => undefined,
+    (error: unknown) => error as MigrationError,
+  );
+
+describe('an answer is classified by its code, and by its status where it has none', () => {
+  test.each([
+    [403, 'AccessDenied', ConfigurationError],
+    [403, 'InvalidAccessKeyId', ConfigurationError],
+    [403, 'SignatureDoesNotMatch', ConfigurationError],
+    [403, 'RequestTimeTooSkewed', ConfigurationError],
+    [403, 'SomethingNew', ConfigurationError],
+    [400, 'ExpiredToken', ConfigurationError],
+    [400, 'AuthorizationHeaderMalformed', ConfigurationError],
+    [400, 'SomethingNew', ConfigurationError],
+    [301, 'PermanentRedirect', ConfigurationError],
+    [404, 'NoSuchBucket', ConfigurationError],
+    [404, 'XAdminUserNotFound', ConfigurationError],
+    [404, 'NoSuchKey', BlobMissingError],
+    [412, 'PreconditionFailed', RepositoryChangedError],
+    [416, 'InvalidRange', UnavailableError],
+    [400, 'BadDigest', BlobCorruptError],
+    [400, 'XAmzContentChecksumMismatch', BlobCorruptError],
+    [400, 'XAmzContentSHA256Mismatch', BlobCorruptError],
+    [429, 'TooManyRequests', UnavailableError],
+    [503, 'SlowDown', UnavailableError],
+    [500, 'InternalError', UnavailableError],
+    [502, 'SomethingNew', UnavailableError],
+  ])('%i %s', async (status, code, expected) => {
+    const store = await serve((_, response) => refuse(response, status, code));
+    const error = await failure(store.write('a/__0', Buffer.from('x'), {}, NEVER));
+    expect(error).toBeInstanceOf(expected);
+    expect(error!.subject).toMatchObject({ store: 's3://bucket', key: 'a/__0', code, status, requestId: 'R1' });
+    const shown = inspect(error, { depth: 9, showHidden: true }) + JSON.stringify(error);
+    for (const secret of Object.values(SECRETS)) expect(shown).not.toContain(secret);
+  });
+
+  test.each([
+    [403, ConfigurationError],
+    [400, ConfigurationError],
+    [301, ConfigurationError],
+    [503, UnavailableError],
+  ])('HEAD %i has no body, and is never "not found"', async (status, expected) => {
+    const store = await serve((_, response) => void response.writeHead(status).end());
+    await expect(store.head('a', NEVER)).rejects.toThrow(expected);
+  });
+
+  test('HEAD 404 is "not found" only when the bucket itself is there', async () => {
+    const store = await serve((request, response) => {
+      if (request.method === 'HEAD') response.writeHead(404).end();
+      else refuse(response, 404, 'NoSuchBucket');
+    });
+    await expect(store.head('a', NEVER)).rejects.toThrow(ConfigurationError);
+  });
+
+  test('a clock that is wrong is said in words, with both clocks', async () => {
+    const date = 'Tue, 01 Jan 2030 00:00:00 GMT';
+    const store = await serve((_, response) => refuse(response, 403, 'RequestTimeTooSkewed', { date }));
+    const error = await failure(store.write('a', Buffer.from('x'), {}, NEVER));
+    expect(error!.message).toContain('clock');
+    expect(error!.subject['storeClock']).toBe('2030-01-01T00:00:00.000Z');
+    expect(Date.parse(String(error!.subject['workerClock']))).toBeGreaterThan(Date.now() - 10_000);
+  });
+
+  test('what the server asks for is handed on: Retry-After', async () => {
+    const store = await serve((_, response) => refuse(response, 503, 'SlowDown', { 'retry-after': '1' }));
+    const error = await failure(store.write('a', Buffer.from('x'), {}, NEVER));
+    expect((error as UnavailableError).retryAfterMs).toBe(1_000);
+    expect(requests).toHaveLength(3);
+  });
+
+  test('nobody listening is an UnavailableError', async () => {
+    const store = open('http://127.0.0.1:1');
+    await expect(store.head('a', NEVER)).rejects.toThrow(UnavailableError);
+  });
+
+  test('credentials that can not be found are a ConfigurationError', async () => {
+    const credentials = async () => {
+      throw Object.assign(new Error('Could not load credentials'), { name: 'CredentialsProviderError' });
+    };
+    const store = open('http://127.0.0.1:1', { credentials });
+    await expect(store.head('a', NEVER)).rejects.toThrow(ConfigurationError);
+  });
+});
+
+test('credentials are asked for again before every request', async () => {
+  let asked = 0;
+  const credentials = async () => ({ ...SECRETS, accessKeyId: `AKIA${++asked}` });
+  const store = await serve((_, response) => void response.writeHead(200, { etag: '"e"' }).end(), { credentials });
+  for (const key of ['a', 'b', 'c']) await store.head(key, NEVER);
+  const keyIds = requests.map(({ headers }) => /Credential=(\w+)/.exec(headers.authorization ?? '')![1]);
+  expect(new Set(keyIds).size).toBe(3);
+});
+
+test('a write carries its CRC32, its condition and the encryption that was asked for', async () => {
+  const encryption = { type: 'aws:kms', keyId: 'k1' } as const;
+  const store = await serve((_, response) => void response.writeHead(200, { etag: '"e"' }).end(), { encryption });
+  await store.write('a', Buffer.from('123456789'), { ifAbsent: true }, NEVER);
+  expect(requests[0]!.headers).toMatchObject({
+    'x-amz-checksum-crc32': 'y/Q5Jg==',
+    'content-length': '9',
+    'if-none-match': '*',
+    'x-amz-server-side-encryption': 'aws:kms',
+    'x-amz-server-side-encryption-aws-kms-key-id': 'k1',
+  });
+  expect(requests[0]!.headers['transfer-encoding']).toBeUndefined();
+});
+
+test('a store that answers with another checksum than was sent holds other bytes', async () => {
+  const headers = { etag: '"e"', 'x-amz-checksum-crc32': 'AAAAAA==' };
+  const store = await serve((_, response) => void response.writeHead(200, headers).end());
+  await expect(store.write('a', Buffer.from('x'), {}, NEVER)).rejects.toThrow(BlobCorruptError);
+  await expect(store.uploads.part('a', 'u', 1, Buffer.from('x'), NEVER)).rejects.toThrow(BlobCorruptError);
+});
+
+describe('a body that is not what was asked for is never a success', () => {
+  test('it breaks off', async () => {
+    const store = await serve((_, response) => {
+      response.writeHead(200, { etag: '"e"', 'content-length': '1000' });
+      response.write(Buffer.alloc(400), () => response.destroy());
+    });
+    await expect(collect(store, 'a')).rejects.toThrow(UnavailableError);
+  });
+
+  test('it has no length by which to know that it is whole', async () => {
+    const store = await serve((_, response) => void response.writeHead(200, { etag: '"e"' }).end('abc'));
+    await expect(collect(store, 'a')).rejects.toThrow(UnavailableError);
+  });
+
+  test('it is the whole blob instead of a range', async () => {
+    const headers = { etag: '"e"', 'content-length': '10' };
+    const store = await serve((_, response) => void response.writeHead(200, headers).end('0123456789'));
+    await expect(collect(store, 'a', { offset: 5, length: 5 })).rejects.toThrow(UnavailableError);
+  });
+});
+
+describe('no request can hang', () => {
+  const timeouts = { connectMs: 200, idleMs: 300 };
+
+  test('when the server takes the request and never answers', async () => {
+    const store = await serve(() => {}, { timeouts });
+    await expect(store.head('a', NEVER)).rejects.toThrow(UnavailableError);
+    expect(requests).toHaveLength(3);
+  });
+
+  test('when the body stops in the middle', async () => {
+    const store = await serve(
+      (_, response) => {
+        response.writeHead(200, { etag: '"e"', 'content-length': '1000' });
+        response.write(Buffer.alloc(400));
+      },
+      { timeouts },
+    );
+    await expect(collect(store, 'a')).rejects.toThrow(UnavailableError);
+  });
+
+  test('when the connection opens and TLS never does', async () => {
+    const sockets: Socket[] = [];
+    const tcp = createTcpServer((socket) => sockets.push(socket));
+    await new Promise<void>((resolve) => tcp.listen(0, '127.0.0.1', resolve));
+    const { port } = tcp.address() as AddressInfo;
+    const error = await failure(open(`https://127.0.0.1:${port}`, { timeouts }).head('a', NEVER));
+    expect(error).toBeInstanceOf(UnavailableError);
+    expect(error!.subject).toMatchObject({ code: 'ETIMEDOUT' });
+    sockets.forEach((socket) => socket.destroy());
+    await new Promise((resolve) => tcp.close(resolve));
+  });
+});
+
+describe('a signal stops a request at once, with its reason', () => {
+  const reason = new Error('the operator said stop');
+
+  test.each<[string, RequestListener]>([
+    ['while the server thinks', () => {}],
+    [
+      'while the SDK pauses before it tries again',
+      (_, response) => refuse(response, 503, 'SlowDown', { 'retry-after': '9' }),
+    ],
+    ['while the body arrives', (_, response) => void response.writeHead(200, { 'content-length': '9' }).write('x')],
+  ])('%s', async (_, answer) => {
+    const store = await serve(answer);
+    const controller = new AbortController();
+    const reading = collect(store, 'a', {}, controller.signal);
+    setTimeout(() => controller.abort(reason), 200);
+    const started = Date.now();
+    await expect(reading).rejects.toBe(reason);
+    expect(Date.now() - started).toBeLessThan(1_000);
+  });
+});
+
+describe('a listing', () => {
+  const page = (keys: string[], rest = '') =>
+    `<ListBucketResult><EncodingType>url</EncodingType>${keys.map((key) => `<Contents><Key>${key}</Key><Size>1</Size></Contents>`).join('')}${rest}</ListBucketResult>`;
+  const listed = async (store: Store) => {
+    const keys = [];
+    for await (const { key } of store.list('', NEVER)) keys.push(key);
+    return keys;
+  };
+
+  test('decodes what the URL encoding hides, the plus for a space too', async () => {
+    const store = await serve((_, response) => void response.end(page(['a+b', 'a%252Fb', 'a%2Bb', '%E6%97%A5'])));
+    expect(await listed(store)).toEqual(['a b', 'a%2Fb', 'a+b', '日']);
+  });
+
+  test('out of order is refused: what is passed over in silence would count as missing', async () => {
+    const store = await serve((_, response) => void response.end(page(['b', 'a'])));
+    await expect(listed(store)).rejects.toThrow(ConfigurationError);
+  });
+
+  test('that says there is more, but not where, is not taken for all', async () => {
+    const store = await serve((_, response) => void response.end(page(['a'], '<IsTruncated>true</IsTruncated>')));
+    await expect(listed(store)).rejects.toThrow(UnavailableError);
+  });
+});
