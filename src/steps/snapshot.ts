@@ -13,6 +13,8 @@ import type { ScopeFile } from './work-files';
 /** A busy 5.x node answers after 100 s. */
 const CREATE_TIMEOUT_MS = 180_000;
 const NAMED_AT_MOST = 10;
+/** While a snapshot is finalised it may be in neither of the two places a cluster looks in: once is no sign. */
+const MISSING_LOOKS = 3;
 
 /**
  * Takes the snapshot of exactly the round's scope, under the name the workflow minted, and waits for its end.
@@ -68,9 +70,13 @@ class RequestedSnapshot {
   /** Never wait_for_completion: a connection held for hours is cut by somebody. */
   async ended(): Promise<SnapshotInfo> {
     const polling = new Polling(this.context.signal);
-    for (;;) {
+    for (let missing = 0; ; await polling.pause()) {
       const info = await this.look();
-      if (info === undefined) throw this.vanished();
+      if (info === undefined) {
+        if (++missing >= MISSING_LOOKS) throw this.vanished();
+        continue;
+      }
+      missing = 0;
       if (info.state !== 'IN_PROGRESS') return info;
       const running = (await this.running()).find((other) => this.isOurs(other));
       this.context.progress({
@@ -78,7 +84,6 @@ class RequestedSnapshot {
         shardsDone: running?.shardsDone ?? 0,
         shardsTotal: running?.shardsTotal ?? info.shards.total,
       });
-      await polling.pause();
     }
   }
 

@@ -72,6 +72,14 @@ describe('taking the snapshot', () => {
     await expect(take()).rejects.toThrow('deleted while it ran');
   });
 
+  test('a snapshot that one look misses, as happens while it is finalised, is looked for again', async () => {
+    const { world, take } = await begun();
+    const look = world.source.snapshot.bind(world.source);
+    let looks = 0;
+    world.source.snapshot = (...args) => (++looks === 2 ? Promise.resolve(undefined) : look(...args));
+    await expect(take()).resolves.toMatchObject({ indices: 2 });
+  });
+
   test('before 7.9 it waits for the end of another snapshot, and says whose; from 7.9 on it does not', async () => {
     const other = { repository: 'nightly', snapshot: 'n-1', shardsDone: 0, shardsTotal: 1 };
     const old = World.with('logs-1');
