@@ -49,10 +49,10 @@ describeStore('S3', async () => {
 });
 
 describe('what S3 adds', () => {
-  test('a blob that somebody else put in the folder is listed, read and copied', async () => {
+  test('a blob that somebody else put in the folder is listed, read and copied, also in parts', async () => {
     const bucket = await newBucket();
     const root = join(folder, 'root', bucket);
-    const body = randomBytes(3_000_000);
+    const { blob, body } = luceneFile(3_000_000);
     await mkdir(join(root, 'base'), { recursive: true });
     await writeFile(join(root, 'base', '__0'), body);
     const store = open(bucket);
@@ -60,13 +60,15 @@ describe('what S3 adds', () => {
     const head = await store.head('base/__0', NEVER);
     expect(head).toMatchObject({ key: 'base/__0', length: body.length });
     for await (const info of store.list('', NEVER)) expect(info).toEqual(head);
+    const target = { store: openDirectory(await mkdtemp(join(folder, 'directory-'))), basePath: '' };
+    const options = { signal: NEVER, progress: () => {}, onCursor: () => {}, multipartBytes: 1, partBytes: 1_000_000 };
+    await copyFile({ store, basePath: 'base' }, target, { blobs: [blob] }, options);
+    expect((await collect(target.store, '__0')).equals(body)).toBe(true);
   });
 
   test('a large file goes from directory to S3 and back in parts, and both ends prove it', async () => {
     const [bucket, root] = [await newBucket(), await mkdtemp(join(folder, 'directory-'))];
-    const bytes = randomBytes(12_000_000);
-    const body = Buffer.concat([bytes, footer(crc32(bytes))]);
-    const blob = { key: '__0', length: body.length, crc32: crc32(bytes), phase: 'data' as const };
+    const { blob, body } = luceneFile(12_000_000);
     const directory = { store: openDirectory(root), basePath: 'from' };
     const s3 = { store: open(bucket), basePath: 'base path/+' };
     const back = { ...directory, basePath: 'back' };
@@ -150,10 +152,12 @@ describe('what S3 adds', () => {
   });
 });
 
-function footer(crc: number): Buffer {
-  const bytes = Buffer.alloc(8);
-  bytes.writeUInt32BE(crc, 4);
-  return bytes;
+function luceneFile(length: number) {
+  const content = randomBytes(length - 8);
+  const footer = Buffer.alloc(8);
+  footer.writeUInt32BE(crc32(content), 4);
+  const blob = { key: '__0', length, crc32: crc32(content), phase: 'data' as const };
+  return { blob, body: Buffer.concat([content, footer]) };
 }
 
 /** Passes everything on to the server, but one bit of each request's body. */
