@@ -31,12 +31,18 @@ export interface Frame {
   readonly crc32: number;
 }
 
-/** Reads a whole framed blob. Throws `BlobCorruptError` that names `key` and the check that failed. */
-export function decodeFrame(bytes: Buffer, codec: Codec, key: string): Frame {
+/**
+ * Reads a whole framed blob, which may inflate to `mostBytes`. Throws `BlobCorruptError` that names `key` and the check
+ * that failed.
+ */
+export function decodeFrame(bytes: Buffer, codec: Codec, key: string, mostBytes = MOST_INFLATED_BYTES): Frame {
   try {
     const checksum = checkFooter(bytes);
     const body = bytes.subarray(headerLength(bytes, codec), bytes.length - FOOTER_BYTES);
-    return { value: decodeSmile(isDeflated(body) ? inflate(body.subarray(DEFLATED.length)) : body), crc32: checksum };
+    return {
+      value: decodeSmile(isDeflated(body) ? inflate(body.subarray(DEFLATED.length), mostBytes) : body),
+      crc32: checksum,
+    };
   } catch (error) {
     if (error instanceof Damage || error instanceof SmileError) throw corrupt(key, error);
     throw error;
@@ -79,15 +85,15 @@ function isDeflated(body: Buffer): boolean {
   return body.subarray(0, DEFLATED.length).equals(DEFLATED);
 }
 
-function inflate(deflated: Buffer): Buffer {
-  const { buffer, consumed } = inflateAll(deflated);
+function inflate(deflated: Buffer, mostBytes: number): Buffer {
+  const { buffer, consumed } = inflateAll(deflated, mostBytes);
   if (consumed !== deflated.length) throw new Damage('there are bytes after its deflated body');
   return buffer;
 }
 
-function inflateAll(deflated: Buffer): { buffer: Buffer; consumed: number } {
+function inflateAll(deflated: Buffer, mostBytes: number): { buffer: Buffer; consumed: number } {
   try {
-    const options = { info: true, maxOutputLength: MOST_INFLATED_BYTES };
+    const options = { info: true, maxOutputLength: mostBytes };
     // With `info` the answer also tells how much of the input was used, which the types do not know.
     const { buffer, engine } = inflateRawSync(deflated, options) as unknown as Inflated;
     return { buffer, consumed: engine.bytesWritten };
