@@ -1,0 +1,286 @@
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { parseArgs, types } from 'node:util';
+import type { ParseArgsConfig } from 'node:util';
+import { loadConfig } from '../config';
+import type { openDirectory as OpenDirectory, openStore as OpenStore } from '../storage';
+import type { Store } from '../storage/store';
+import type { inspect as Inspect } from './inspect';
+import type { unfreeze as Unfreeze } from './unfreeze';
+
+/**
+ * The commands. Exit codes: 0 done, 1 failed, 2 called wrongly. Errors are one line on stderr; with SNAPFERRY_DEBUG=1
+ * the stack follows.
+ */
+
+/** What a command needs of the process it runs in. */
+export interface Terminal {
+  readonly version: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  out(line: string): void;
+  err(line: string): void;
+  /** Aborted by the first Ctrl-C; the second ends the process. Asked for by commands that clean up nothing else. */
+  interruption(): AbortSignal;
+}
+
+/**
+ * Modules are loaded when a command needs them: `--help` does not wait for the AWS SDK, and `src` compiles without
+ * Temporal, which only the worker knows.
+ */
+const load = createRequire(__filename);
+
+/** Called wrongly: exit code 2. */
+class UsageError extends Error {}
+
+/** Runs one command and gives its exit code. */
+export async function main(args: readonly string[], terminal: Terminal): Promise<number> {
+  try {
+    return await run(args, terminal);
+  } catch (error) {
+    terminal.err(`snapferry: ${oneLine(error)}`);
+    if (terminal.env['SNAPFERRY_DEBUG'] === '1' && types.isNativeError(error)) terminal.err(error.stack ?? '');
+    return error instanceof UsageError ? 2 : 1;
+  }
+}
+
+function oneLine(error: unknown): string {
+  const text = types.isNativeError(error) ? error.message || error.name : String(error);
+  return text.replace(/\s*\n\s*/g, ' ').trim();
+}
+
+async function run(args: readonly string[], terminal: Terminal): Promise<number> {
+  const [name, ...rest] = args;
+  if (name === '--version') return said(terminal, terminal.version);
+  if (name === '--help' || name === '-h' || name === 'help') return said(terminal, helpOfAll());
+  if (name === undefined) throw new UsageError('name a command: see snapferry --help');
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (command === undefined) throw new UsageError(`there is no command '${name}': see snapferry --help`);
+  if (rest.includes('--help') || rest.includes('-h')) return said(terminal, helpOf(command));
+  if (command.run === undefined) throw new UsageError(`${name} has not landed yet`);
+  await command.run(parse(name, command, rest), terminal);
+  return 0;
+}
+
+function said(terminal: Terminal, text: string): number {
+  terminal.out(text);
+  return 0;
+}
+
+// --- The commands ---------------------------------------------------------------------------------------------------
+
+interface Command {
+  readonly usage: string;
+  readonly summary: string;
+  readonly details: readonly string[];
+  readonly examples: readonly string[];
+  readonly options?: ParseArgsConfig['options'];
+  /** Names of the positional arguments, all of them required. */
+  readonly takes?: readonly string[];
+  /** Undefined while it has not landed. */
+  readonly run?: (given: Given, terminal: Terminal) => Promise<void>;
+}
+
+interface Given {
+  readonly values: Readonly<Record<string, unknown>>;
+  readonly positionals: readonly string[];
+}
+
+const ROLES = ['control', 'transfer', 'all'];
+
+const COMMANDS: Readonly<Record<string, Command>> = {
+  worker: {
+    usage: 'worker [--role control|transfer|all]',
+    summary: 'run a worker until it is told to stop',
+    details: [
+      '--role ROLE   control: workflows and short steps; transfer: copies blobs;',
+      '              all (default): both, as two processes',
+      '',
+      'Reads SNAPFERRY_CONFIG, and TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE and the like as the Temporal CLI does.',
+    ],
+    examples: ['SNAPFERRY_CONFIG=connections.yaml npx snapferry worker', 'npx snapferry worker --role transfer'],
+    options: { role: { type: 'string', default: 'all' } },
+    run: runWorkerCommand,
+  },
+  check: {
+    usage: 'check PLAN [--json] [--export DIR]',
+    summary: 'preflight a plan without Temporal',
+    details: [],
+    examples: ['npx snapferry check plan.json'],
+  },
+  inspect: {
+    usage: 'inspect STORE [--base-path PATH] [--snapshot NAME] [--manifest] [--json]',
+    summary: 'show what a snapshot repository consists of',
+    details: [
+      'STORE              a name from the connections file, or dir:PATH, which needs no such file',
+      '--base-path PATH   where the repository lies in the store (default: its root)',
+      '--snapshot NAME    one snapshot: its indices, and its blobs by phase',
+      '--manifest         every blob that the snapshot needs, with length and CRC32',
+      '--json             one JSON object per line, for programs',
+    ],
+    examples: [
+      'npx snapferry inspect dir:/srv/snapshots --base-path movies',
+      'npx snapferry inspect s3-singapore --base-path snapferry/movies --snapshot nightly',
+      'npx snapferry inspect s3-singapore --base-path snapferry/movies --snapshot nightly --manifest --json',
+    ],
+    options: {
+      'base-path': { type: 'string', default: '' },
+      snapshot: { type: 'string' },
+      manifest: { type: 'boolean', default: false },
+      json: { type: 'boolean', default: false },
+    },
+    takes: ['STORE'],
+    run: runInspect,
+  },
+  copy: {
+    usage: 'copy SRC DST',
+    summary: 'copy a repository from one store to another',
+    details: [],
+    examples: ['npx snapferry copy s3-singapore oss-hangzhou'],
+  },
+  audit: {
+    usage: 'audit SRC DST',
+    summary: 'prove that two stores hold the same repository',
+    details: [],
+    examples: ['npx snapferry audit s3-singapore oss-hangzhou'],
+  },
+  policies: {
+    usage: 'policies PLAN',
+    summary: 'print the permissions that a plan needs',
+    details: [],
+    examples: ['npx snapferry policies plan.json'],
+  },
+  unfreeze: {
+    usage: 'unfreeze PLAN',
+    summary: 'unblock the source without Temporal, when no worker is alive',
+    details: [
+      'PLAN   the JSON file that the migration was started with',
+      '',
+      'Undoes exactly what the record of the freeze says. Refuses after the cutover was committed.',
+    ],
+    examples: ['SNAPFERRY_CONFIG=connections.yaml npx snapferry unfreeze plan.json'],
+    takes: ['PLAN'],
+    run: runUnfreeze,
+  },
+};
+
+async function runWorkerCommand({ values }: Given): Promise<void> {
+  const role = String(values['role']);
+  if (!ROLES.includes(role)) throw new UsageError(`--role must be one of ${ROLES.join(', ')}`);
+  const entry = load(path.join(__dirname, '../../worker/main.js')) as { runWorker(o: { role: string }): Promise<void> };
+  await entry.runWorker({ role });
+}
+
+async function runInspect({ values, positionals }: Given, terminal: Terminal): Promise<void> {
+  const { inspect } = load('./inspect') as { inspect: typeof Inspect };
+  const { snapshot } = values;
+  const options = {
+    basePath: String(values['base-path']).replace(/^\/+|\/+$/g, ''),
+    ...(typeof snapshot === 'string' ? { snapshot } : {}),
+    manifest: values['manifest'] === true,
+    json: values['json'] === true,
+  };
+  const store = await storeOf(positionals[0] ?? '', terminal);
+  await inspect(store, options, terminal.out, terminal.interruption());
+}
+
+/** A name from the connections file, or `dir:PATH`. */
+async function storeOf(given: string, terminal: Terminal): Promise<Store> {
+  const { openDirectory, openStore } = load('../storage') as {
+    openDirectory: typeof OpenDirectory;
+    openStore: typeof OpenStore;
+  };
+  if (given.startsWith('dir:')) return openDirectory(path.resolve(given.slice('dir:'.length)));
+  return openStore((await loadConfig(terminal.env)).store(given));
+}
+
+async function runUnfreeze({ positionals }: Given, terminal: Terminal): Promise<void> {
+  const { unfreeze } = load('./unfreeze') as { unfreeze: typeof Unfreeze };
+  const config = await loadConfig(terminal.env);
+  await unfreeze(positionals[0] ?? '', config, terminal.out, terminal.interruption());
+}
+
+// --- Arguments and help ---------------------------------------------------------------------------------------------
+
+function parse(name: string, { options = {}, takes = [] }: Command, args: readonly string[]): Given {
+  const given = parseStrictly(name, options, args);
+  const missing = takes[given.positionals.length];
+  if (missing !== undefined) throw new UsageError(`${name} needs ${missing}: see snapferry ${name} --help`);
+  const surplus = given.positionals[takes.length];
+  if (surplus !== undefined) throw new UsageError(`${name} does not take '${surplus}': see snapferry ${name} --help`);
+  return given;
+}
+
+function parseStrictly(name: string, options: NonNullable<Command['options']>, args: readonly string[]): Given {
+  try {
+    return parseArgs({ args: [...args], options, allowPositionals: true, strict: true });
+  } catch (error) {
+    // Its first sentence says what is wrong, the others teach about `--`.
+    const [what = ''] = oneLine(error).split('. ');
+    throw new UsageError(`${what.replace(/\.$/, '')}: see snapferry ${name} --help`);
+  }
+}
+
+function helpOfAll(): string {
+  const width = Math.max(...Object.keys(COMMANDS).map((name) => name.length));
+  const lines = Object.entries(COMMANDS).map(
+    ([name, { summary, run }]) =>
+      `  ${name.padEnd(width)}   ${summary}${run === undefined ? ' (has not landed yet)' : ''}`,
+  );
+  return [
+    'snapferry moves Elasticsearch indices through snapshot repositories.',
+    '',
+    'Usage: npx snapferry COMMAND',
+    '',
+    ...lines,
+    '',
+    'npx snapferry COMMAND --help   options and examples',
+    'npx snapferry --version',
+    '',
+    "SNAPFERRY_CONFIG names the worker's connections file. SNAPFERRY_DEBUG=1 shows where an error came from.",
+    'Exit codes: 0 done, 1 failed, 2 called wrongly.',
+  ].join('\n');
+}
+
+function helpOf({ usage, summary, details, examples, run }: Command): string {
+  return [
+    `snapferry ${usage}`,
+    '',
+    `${summary.charAt(0).toUpperCase()}${summary.slice(1)}.${run === undefined ? ' This has not landed yet.' : ''}`,
+    ...(details.length === 0 ? [] : ['', ...details.map((line) => (line === '' ? '' : `  ${line}`))]),
+    '',
+    'Examples:',
+    ...examples.map((example) => `  ${example}`),
+  ].join('\n');
+}
+
+// --- The process ----------------------------------------------------------------------------------------------------
+
+/** The entry of `bin/snapferry.js`. */
+export function start(version: string): void {
+  const [command] = process.argv.slice(2);
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+    // `inspect ... | head`: nobody reads on, which is no error. A worker outlives the reader of its log.
+    if (command !== 'worker') process.exit(0);
+  });
+  const terminal: Terminal = {
+    version,
+    env: process.env,
+    out: (line) => process.stdout.write(`${line}\n`),
+    err: (line) => process.stderr.write(`${line}\n`),
+    interruption,
+  };
+  void main(process.argv.slice(2), terminal).then((code) => {
+    // A worker may have set one already. Idle connections must not keep a finished command alive.
+    process.exitCode = code === 0 ? process.exitCode : code;
+    process.stdout.write('', () => process.exit());
+  });
+}
+
+function interruption(): AbortSignal {
+  const controller = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => controller.abort(new Error('interrupted')));
+  }
+  return controller.signal;
+}

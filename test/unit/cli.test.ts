@@ -1,0 +1,166 @@
+import { execFile } from 'node:child_process';
+import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { inspect } from '../../src/cli/inspect';
+import { main } from '../../src/cli/main';
+import { unfreeze } from '../../src/cli/unfreeze';
+
+jest.mock('../../src/cli/inspect', () => ({ inspect: jest.fn() }));
+jest.mock('../../src/cli/unfreeze', () => ({ unfreeze: jest.fn() }));
+const inspected = jest.mocked(inspect);
+const unfrozen = jest.mocked(unfreeze);
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(os.tmpdir(), 'snapferry-cli-'));
+});
+afterAll(() => rm(folder, { recursive: true }));
+beforeEach(() => jest.resetAllMocks());
+
+/** Runs a command as a shell would, in this process. */
+async function snapferry(args: readonly string[], env: Record<string, string> = {}) {
+  const out: string[] = [];
+  const err: string[] = [];
+  const code = await main(args, {
+    version: '1.2.3',
+    env,
+    out: (line) => out.push(line),
+    err: (line) => err.push(line),
+    interruption: () => new AbortController().signal,
+  });
+  return { code, out: out.join('\n'), err };
+}
+
+const COMMANDS = ['worker', 'check', 'inspect', 'copy', 'audit', 'policies', 'unfreeze'];
+
+describe('the command line', () => {
+  it('tells its version, and its commands for --help, -h and help', async () => {
+    expect(await snapferry(['--version'])).toMatchObject({ code: 0, out: '1.2.3' });
+    for (const ask of ['--help', '-h', 'help']) {
+      const { code, out } = await snapferry([ask]);
+      expect(code).toBe(0);
+      for (const command of COMMANDS) expect(out).toMatch(new RegExp(`^  ${command} `, 'm'));
+    }
+  });
+
+  it.each(COMMANDS)('%s --help shows its usage and an example', async (command) => {
+    for (const ask of [['--help'], ['-h'], ['x', '--nonsense', '--help']]) {
+      const { code, out } = await snapferry([command, ...ask]);
+      expect(code).toBe(0);
+      expect(out).toMatch(new RegExp(`^snapferry ${command}`));
+      expect(out).toMatch(new RegExp(`\nExamples:\n  .*npx snapferry ${command}`));
+    }
+  });
+
+  it.each(['check', 'copy', 'audit', 'policies'])('%s has not landed yet, and says so', async (command) => {
+    expect(await snapferry([command, 'x', 'y'])).toEqual({
+      code: 2,
+      out: '',
+      err: [`snapferry: ${command} has not landed yet`],
+    });
+  });
+
+  it.each([
+    [[], 'name a command: see snapferry --help'],
+    [['insepct'], "there is no command 'insepct': see snapferry --help"],
+    [['constructor'], "there is no command 'constructor': see snapferry --help"],
+    [['inspect'], 'inspect needs STORE: see snapferry inspect --help'],
+    [['inspect', 'a', 'b'], "inspect does not take 'b': see snapferry inspect --help"],
+    [['inspect', 'a', '--jsno'], "Unknown option '--jsno': see snapferry inspect --help"],
+    [['inspect', 'a', '--snapshot'], "Option '--snapshot <value>' argument missing: see snapferry inspect --help"],
+    [['inspect', 'a', '--snapshot', '--json'], /^snapferry: Option '--snapshot' argument is ambiguous/],
+    [['inspect', 'a', '--json=yes'], /^snapferry: Option '--json' does not take an argument: see/],
+    [['unfreeze'], 'unfreeze needs PLAN: see snapferry unfreeze --help'],
+    [['worker', '--role', 'king'], '--role must be one of control, transfer, all'],
+    [['worker', 'now'], "worker does not take 'now': see snapferry worker --help"],
+  ])('%j is a wrong call: one line on stderr, exit code 2', async (args, message) => {
+    const { code, out, err } = await snapferry(args);
+    expect({ code, out }).toEqual({ code: 2, out: '' });
+    expect(err).toEqual([typeof message === 'string' ? `snapferry: ${message}` : expect.stringMatching(message)]);
+  });
+});
+
+describe('inspect', () => {
+  it('opens dir:PATH without any connections file, and passes every option on', async () => {
+    const args = ['--base-path', '/a/b/', '--snapshot', 'nightly', '--manifest', '--json'];
+    expect((await snapferry(['inspect', `dir:${folder}`, ...args])).code).toBe(0);
+    const [store, options] = inspected.mock.calls[0] ?? [];
+    expect(store?.description).toBe(`dir:${folder}`);
+    expect(options).toEqual({ basePath: 'a/b', snapshot: 'nightly', manifest: true, json: true });
+  });
+
+  it('without options asks for the list at the root, and prints what it is told', async () => {
+    inspected.mockImplementation(async (_store, _options, write) => write('one line'));
+    expect(await snapferry(['inspect', `dir:${folder}`])).toEqual({ code: 0, out: 'one line', err: [] });
+    expect(inspected.mock.calls[0]?.[1]).toEqual({ basePath: '', manifest: false, json: false });
+  });
+
+  it('finds a name in the connections file', async () => {
+    const file = path.join(folder, 'connections.yaml');
+    await writeFile(file, `stores: { laptop: { type: directory, path: ${folder} } }`);
+    expect((await snapferry(['inspect', 'laptop'], { SNAPFERRY_CONFIG: file })).code).toBe(0);
+    expect(inspected.mock.calls[0]?.[0].description).toBe(`dir:${folder}`);
+    expect(await snapferry(['inspect', 'phone'], { SNAPFERRY_CONFIG: file })).toMatchObject({
+      code: 1,
+      err: ["snapferry: The connections file has no store 'phone': it knows laptop"],
+    });
+  });
+});
+
+describe('unfreeze', () => {
+  it('gets the plan file and the connections', async () => {
+    const file = path.join(folder, 'empty.yaml');
+    await writeFile(file, '');
+    expect((await snapferry(['unfreeze', 'plan.json'], { SNAPFERRY_CONFIG: file })).code).toBe(0);
+    expect(unfrozen.mock.calls[0]?.[0]).toBe('plan.json');
+  });
+
+  it('without a connections file says what is missing', async () => {
+    const { code, err } = await snapferry(['unfreeze', 'plan.json']);
+    expect(code).toBe(1);
+    expect(err).toEqual([expect.stringMatching(/^snapferry: SNAPFERRY_CONFIG is not set/)]);
+  });
+});
+
+describe('a failure', () => {
+  const failing = (env: Record<string, string>) => {
+    inspected.mockRejectedValue(new Error('first line\n  second line'));
+    return snapferry(['inspect', `dir:${folder}`], env);
+  };
+
+  it('is one line on stderr without a stack, exit code 1', async () => {
+    expect(await failing({})).toEqual({ code: 1, out: '', err: ['snapferry: first line second line'] });
+  });
+
+  it('shows its stack with SNAPFERRY_DEBUG=1', async () => {
+    const { err } = await failing({ SNAPFERRY_DEBUG: '1' });
+    expect(err[1]).toMatch(/\n +at .*cli\.test\.ts/);
+  });
+});
+
+describe('bin/snapferry.js', () => {
+  const bin = path.join(__dirname, '../../bin/snapferry.js');
+  const runFile = promisify(execFile);
+
+  it('says in a sentence that it is not built', async () => {
+    await mkdir(path.join(folder, 'bin'));
+    await cp(bin, path.join(folder, 'bin/snapferry.js'));
+    await expect(runFile(process.execPath, [path.join(folder, 'bin/snapferry.js')])).rejects.toMatchObject({
+      code: 1,
+      stderr: 'snapferry: it is not built yet: run npm ci in the checkout, then npm run build\n',
+    });
+  });
+
+  it('built, ends with the exit code of the command', async () => {
+    const { version } = jest.requireActual<{ version: string }>('../../package.json');
+    expect((await runFile(process.execPath, [bin, '--version'])).stdout).toBe(`${version}\n`);
+    await expect(runFile(process.execPath, [bin, 'nonsense'])).rejects.toMatchObject({ code: 2 });
+  });
+
+  it('is content when nobody reads its output any more', async () => {
+    const command = `(sleep 0.2; "${process.execPath}" "${bin}" --help) | true; exit "\${PIPESTATUS[0]}"`;
+    await expect(runFile('bash', ['-c', command])).resolves.toMatchObject({ stderr: '' });
+  });
+});
