@@ -45,13 +45,11 @@ interface ClaimedIndex {
 /** Every target index this migration ever claimed, also those that left its scope. */
 async function claimedIndices(migration: Migration, signal: AbortSignal): Promise<ClaimedIndex[]> {
   const claimant = claimantOf(migration);
-  const prefix = indexKey(claimant, '')
-    .replace(/\/[^/]*owner\.json$/, '')
-    .replace(/\/$/, '');
+  // The key of the empty name, without what follows the name.
+  const prefix = indexKey(claimant, '').replace(/\/owner\.json$/, '');
   const names: string[] = [];
-  for await (const { key } of claimant.store.list(`${prefix}/`, signal)) {
-    const encoded = key.slice(prefix.length + 1).split('/')[0] ?? '';
-    names.push(decodeURIComponent(encoded));
+  for await (const { key } of claimant.store.list(prefix, signal)) {
+    names.push(decodeURIComponent(key.slice(prefix.length).split('/')[0] ?? ''));
   }
   const owners = await mapInParallel(names, OWNERS_AT_ONCE, signal, (name, either) =>
     readJson<OwnerFile>(claimant.store, indexKey(claimant, name), either),

@@ -1,0 +1,138 @@
+import { mkdtemp, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { ConfigurationError } from '../../../src/domain/errors';
+import type { FreezeOutcome } from '../../../src/domain/exchange';
+import { FreezeKeys } from '../../../src/domain/names';
+import { releaseFreezes, unfreeze } from '../../../src/cli/unfreeze';
+import type { Config } from '../../../src/config';
+import type { FreezeRecord } from '../../../src/steps/work-files';
+import type { PlanFile, StepDeps } from '../../../src/steps/migration';
+import { AMigration } from '../../support/a-migration';
+
+// No adapters here: the ends are in memory.
+let opened: StepDeps | undefined;
+jest.mock('../../../src/steps/open', () => ({ openDeps: () => opened }));
+
+const WRITE = 'index.blocks.write';
+const BLOCKED = { [WRITE]: 'true' };
+const nobody = new AbortController().signal;
+
+async function run(migration: AMigration): Promise<string[]> {
+  const lines: string[] = [];
+  const { plan } = migration.read<PlanFile>(migration.keys.plan);
+  await releaseFreezes(migration.deps, plan, (line) => lines.push(line), nobody);
+  return lines;
+}
+
+/** A freeze of another migration that keeps its files in the same place. */
+function anotherFreeze(migration: AMigration, changes: Partial<FreezeRecord>, outcome?: FreezeOutcome): FreezeKeys {
+  const keys = new FreezeKeys('snapferry-work/run-0/freeze-0003');
+  const record = migration.read<FreezeRecord>(migration.keys.freeze(1).record);
+  migration.save(keys.record, { ...record, ...changes });
+  if (outcome !== undefined) migration.save(keys.outcome, outcome);
+  return keys;
+}
+
+test('undoes exactly the record, and says what it did', async () => {
+  const migration = new AMigration({ movies: {}, logs: {} }).frozen(['logs']);
+  expect(await run(migration)).toEqual([
+    'snapferry-work/run-1/freeze-0001: released, 1 indices of source take writes again; 1 stay blocked, as they were before',
+  ]);
+  expect(migration.source.settingsOf).toEqual({ movies: {}, logs: BLOCKED });
+});
+
+test('decides first, so that a lease that wakes up cannot commit', async () => {
+  const migration = new AMigration().frozen();
+  migration.source.updateSettings = async () => {
+    expect(migration.store.blobs.has(migration.keys.freeze(1).outcome)).toBe(true);
+    migration.source.settingsOf['movies'] = {};
+  };
+  await run(migration);
+  expect(migration.read<FreezeOutcome>(migration.keys.freeze(1).outcome)).toEqual({
+    outcome: 'released',
+    why: 'by snapferry unfreeze',
+  });
+});
+
+test('run twice, it has nothing to undo', async () => {
+  const migration = new AMigration().frozen();
+  await run(migration);
+  expect(await run(migration)).toEqual(['No freeze of source is open: nothing to undo']);
+});
+
+test('refuses after the commit', async () => {
+  const migration = new AMigration().frozen().decided('committed');
+  await expect(run(migration)).rejects.toThrow(ConfigurationError);
+  expect(migration.source.settingsOf['movies']).toEqual(BLOCKED);
+});
+
+test('undoes every open freeze of this source, and none of another cluster', async () => {
+  const migration = new AMigration({ movies: {}, logs: {} }).frozen();
+  anotherFreeze(migration, { cluster: { name: 'source', uuid: 'elsewhere' } });
+  expect(await run(migration)).toHaveLength(1);
+  const two = new AMigration({ movies: {} }).frozen();
+  two.source.add('films', {}, BLOCKED);
+  anotherFreeze(two, { indices: [{ name: 'films', uuid: 'uuid-films', blockedBefore: false }] });
+  expect(await run(two)).toHaveLength(2);
+  expect(two.source.settingsOf).toEqual({ movies: {}, films: {} });
+});
+
+test('undoes what a lease decided to release but never did', async () => {
+  const migration = new AMigration().frozen().decided('released');
+  expect(await run(migration)).toHaveLength(1);
+  expect(migration.source.settingsOf['movies']).toEqual({});
+});
+
+test('what a later freeze committed stays blocked', async () => {
+  const migration = new AMigration().frozen().decided('released');
+  anotherFreeze(migration, { deadline: 2_000 }, { outcome: 'committed' });
+  expect((await run(migration))[0]).toContain('0 indices of source take writes again; 1 stay blocked');
+  expect(migration.source.settingsOf['movies']).toEqual(BLOCKED);
+});
+
+test('a freeze that is committed a moment before it is decided stays', async () => {
+  const migration = new AMigration().frozen();
+  const { outcome } = migration.keys.freeze(1);
+  const write = migration.store.write.bind(migration.store);
+  migration.store.write = (key, body, options, signal) => {
+    if (key === outcome) migration.decided('committed');
+    return write(key, body, options, signal);
+  };
+  expect(await run(migration)).toEqual([expect.stringContaining('committed a moment ago')]);
+  expect(migration.source.settingsOf['movies']).toEqual(BLOCKED);
+});
+
+describe('the plan file', () => {
+  const save = async (text: string) => {
+    const file = path.join(await mkdtemp(path.join(tmpdir(), 'snapferry-')), 'plan.json');
+    await writeFile(file, text);
+    return file;
+  };
+
+  test('names the source and the place of the records', async () => {
+    const migration = new AMigration().frozen();
+    opened = migration.deps;
+    const file = await save(
+      JSON.stringify({
+        source: 'source',
+        target: 'target',
+        indices: ['movies'],
+        repository: {
+          source: { store: 'source-store', basePath: 'repo' },
+          target: { store: 'target-store', basePath: 'copy' },
+        },
+      }),
+    );
+    const lines: string[] = [];
+    await unfreeze(file, {} as Config, (line) => lines.push(line), nobody);
+    expect(lines).toHaveLength(1);
+    expect(migration.source.settingsOf['movies']).toEqual({});
+  });
+
+  test('is refused by its name when it cannot be read, and by its faults when it is no plan', async () => {
+    await expect(unfreeze('/nowhere/plan.json', {} as Config, () => undefined, nobody)).rejects.toThrow(/nowhere/);
+    const none = await save('{}');
+    await expect(unfreeze(none, {} as Config, () => undefined, nobody)).rejects.toThrow(ConfigurationError);
+  });
+});

@@ -1,0 +1,64 @@
+import { recheckBeforeCommit } from '../../../src/steps/recheck';
+import { AMigration } from '../../support/a-migration';
+import { anIndex } from '../../support/fake-cluster';
+
+const ready = (plan = {}) => new AMigration({ movies: {}, logs: {} }, plan).restored().frozen().quiescent();
+const objections = async (migration: AMigration) => {
+  const input = { ...migration.restoreInput, freeze: 1 };
+  const first = await recheckBeforeCommit(migration.deps, input, migration.context());
+  expect(await recheckBeforeCommit(migration.deps, input, migration.context())).toEqual(first);
+  return first.objections;
+};
+
+test('nothing changed: commit may follow, and nothing was changed by looking', async () => {
+  const migration = ready();
+  expect(await objections(migration)).toEqual([]);
+  expect([...migration.source.calls, ...migration.target.calls, ...migration.store.callsOf('write')]).toEqual([]);
+});
+
+test('a block that was taken away is an objection', async () => {
+  const migration = ready();
+  migration.source.settingsOf['logs'] = {};
+  expect(await objections(migration)).toEqual(["index 'logs' is not blocked for writes on the source"]);
+});
+
+test('counters that moved are an objection', async () => {
+  const migration = ready();
+  migration.source.statsOf['movies'] = [
+    { shard: 0, docs: 10, deleted: 0, indexTotal: 11, deleteTotal: 0, maxSeqNo: 9 },
+  ];
+  expect(await objections(migration)).toEqual([
+    "index 'movies' counts other operations than when writes had come to rest",
+  ]);
+});
+
+test('an index that is gone or re-created is an objection', async () => {
+  const migration = ready();
+  migration.source.indexList[0] = anIndex('movies', { uuid: 'another' });
+  migration.source.indexList.pop();
+  expect(await objections(migration)).toEqual([
+    "index 'movies' was re-created on the source",
+    "index 'logs' is gone from the source",
+  ]);
+});
+
+test('an index that the patterns match by now is an objection', async () => {
+  const migration = ready({ indices: ['movies', 'logs*'] });
+  migration.source.add('logs-2');
+  migration.source.add('other');
+  expect(await objections(migration)).toEqual(["index 'logs-2' matches the plan by now and was not moved"]);
+});
+
+test('a blob that the target lost, or holds with another length, is an objection', async () => {
+  const migration = ready();
+  migration.store.put('copy/indices/a/0/__0', Buffer.from('ab'));
+  expect(await objections(migration)).toEqual(['the target lacks 1 of 2 blobs of the last snapshot: indices/a/0/__0']);
+});
+
+test('a newest index-N that is not ours, byte for byte, is an objection', async () => {
+  const migration = ready();
+  migration.store.put('copy/index-4', Buffer.from('NEWEST!'));
+  expect(await objections(migration)).toEqual(['index-4 on the target is not ours']);
+  migration.store.put('copy/index-10', Buffer.from('theirs'));
+  expect(await objections(migration)).toEqual(["the target's newest index-N is 10, not the published 4"]);
+});

@@ -1,0 +1,248 @@
+import { ConfigurationError, UnavailableError, VerificationFailedError } from '../../../src/domain/errors';
+import { restore } from '../../../src/steps/restore';
+import type { OwnerFile } from '../../../src/steps/work-files';
+import { AMigration } from '../../support/a-migration';
+import { aSnapshot } from '../../support/fake-cluster';
+import { onTick, startClock } from '../../support/fake-clock';
+import { aRecovery, frames, healthy } from '../../support/restoring-cluster';
+
+jest.mock('../../../src/steps/pause', () => jest.requireActual<object>('../../support/fake-clock'));
+beforeEach(startClock);
+
+const run = (migration: AMigration) => restore(migration.deps, migration.restoreInput, migration.context());
+const changes = (migration: AMigration) => migration.target.calls.map((call) => call.split(' ')[0]);
+
+describe('a first restore', () => {
+  test('ends when every primary is active and came from our snapshot, whatever health and lists say before', async () => {
+    const migration = new AMigration({ movies: { shards: 2 } });
+    expect(await run(migration)).toEqual({ indices: 1, shards: 2, totalBytes: 200, reusedBytes: 180 });
+    expect(changes(migration)).toEqual(['putRepository', 'restore']);
+    expect(migration.progress.at(-1)).toMatchObject({ shardsDone: 2, shards: 2, bytesTotal: 200, bytesReused: 180 });
+  });
+
+  test('asks for exactly the indices, blocked for writes, without replicas and aliases', async () => {
+    const migration = new AMigration(
+      { movies: { settings: { 'index.auto_expand_replicas': '0-1' } }, logs: {} },
+      { restore: { settings: { 'index.refresh_interval': '30s' }, dropSettings: ['index.codec'] } },
+    );
+    await run(migration);
+    expect(migration.target.requests).toEqual([
+      {
+        indices: ['movies', 'logs'],
+        indexSettings: {
+          'index.refresh_interval': '30s',
+          'index.auto_expand_replicas': 'false',
+          'index.number_of_replicas': 0,
+          'index.blocks.write': true,
+        },
+        ignoreIndexSettings: [
+          'index.lifecycle.*',
+          'index.opendistro.*',
+          'index.plugins.*',
+          'index.routing.allocation.*',
+          'index.blocks.*',
+          'index.codec',
+        ],
+        includeAliases: false,
+      },
+    ]);
+  });
+
+  test('records what is restored before the request and the uuid after it', async () => {
+    const migration = new AMigration();
+    migration.target.fail('restore', new UnavailableError('no answer'));
+    await expect(run(migration)).rejects.toThrow(UnavailableError);
+    const restoring = { repository: 'snapferry-ours', snapshot: 'snap' };
+    expect(migration.read<OwnerFile>(migration.ownerKey('movies'))).toMatchObject({ restoring });
+    await run(migration);
+    expect(migration.read<OwnerFile>(migration.ownerKey('movies'))).toMatchObject({
+      restoring,
+      uuids: ['restored-movies'],
+    });
+  });
+
+  test('registers the target anew and read-only', async () => {
+    const migration = new AMigration();
+    await run(migration);
+    expect(migration.target.registered['snapferry-ours']?.settings).toMatchObject({ readonly: true });
+  });
+});
+
+describe('looking first', () => {
+  test('an index that is done from our snapshot is not restored again', async () => {
+    const migration = new AMigration();
+    await run(migration);
+    migration.target.calls.length = 0;
+    expect(await run(migration)).toMatchObject({ indices: 1, shards: 1 });
+    expect(migration.target.calls).toEqual([]);
+  });
+
+  test('a restore that runs is waited for, although its answer was lost', async () => {
+    const migration = new AMigration();
+    migration.target.fail('restore', new UnavailableError('no answer'), { late: true });
+    await expect(run(migration)).rejects.toThrow(UnavailableError);
+    migration.target.add('movies', { uuid: 'new' });
+    migration.target.play('movies', 'snap', 0);
+    await run(migration);
+    expect(migration.target.requests).toEqual([]);
+    expect(migration.read<OwnerFile>(migration.ownerKey('movies')).uuids).toEqual(['new']);
+  });
+
+  test("the last round's index is closed and restored over", async () => {
+    const migration = new AMigration();
+    migration.claim('movies', { uuids: ['ours'] });
+    migration.target.add('movies', { uuid: 'ours' });
+    migration.target.healthOf['movies'] = healthy(1);
+    migration.target.recoveryList = [aRecovery('movies', { snapshot: 'older' })];
+    await run(migration);
+    expect(changes(migration)).toEqual(['putRepository', 'close', 'restore']);
+  });
+
+  test('an index that is closed already is restored over without closing it again', async () => {
+    const migration = new AMigration();
+    migration.claim('movies', { uuids: ['ours'] });
+    migration.target.add('movies', { uuid: 'ours', open: false });
+    await run(migration);
+    expect(changes(migration)).toEqual(['putRepository', 'restore']);
+  });
+
+  test('an index left red by an earlier attempt is restored again, once its cause is mended', async () => {
+    const migration = new AMigration();
+    migration.claim('movies', { uuids: ['ours'], restoring: { repository: 'snapferry-ours', snapshot: 'snap' } });
+    migration.target.add('movies', { uuid: 'ours' });
+    migration.target.healthOf['movies'] = healthy(1, { status: 'red', activePrimaries: 0 });
+    await run(migration);
+    expect(changes(migration)).toEqual(['putRepository', 'close', 'restore']);
+  });
+});
+
+describe('whose index it is', () => {
+  test("a stranger's index, open or closed, is never touched", async () => {
+    for (const open of [true, false]) {
+      const migration = new AMigration();
+      migration.target.add('movies', { uuid: 'stranger', open });
+      await expect(run(migration)).rejects.toThrow(/stranger's index/);
+      await expect(run(migration)).rejects.toThrow(ConfigurationError);
+      expect(migration.target.calls).toEqual([]);
+    }
+  });
+
+  test('an index that our recorded restore brought is ours, although its uuid was not recorded', async () => {
+    const migration = new AMigration();
+    migration.claim('movies', { restoring: { repository: 'snapferry-ours', snapshot: 'earlier' } });
+    migration.target.add('movies', { uuid: 'fresh' });
+    migration.target.healthOf['movies'] = healthy(1);
+    migration.target.recoveryList = [aRecovery('movies', { snapshot: 'earlier' })];
+    await run(migration);
+    expect(migration.read<OwnerFile>(migration.ownerKey('movies')).uuids).toEqual(['fresh']);
+    expect(migration.target.requests).toHaveLength(1);
+  });
+
+  test('an index that came from elsewhere is a stranger, although we were about to restore it', async () => {
+    const migration = new AMigration();
+    migration.claim('movies', { restoring: { repository: 'snapferry-ours', snapshot: 'snap' } });
+    migration.target.add('movies', { uuid: 'fresh' });
+    migration.target.healthOf['movies'] = healthy(1);
+    migration.target.recoveryList = [aRecovery('movies', { repository: 'theirs' })];
+    await expect(run(migration)).rejects.toThrow(ConfigurationError);
+    expect(migration.target.calls).toEqual([]);
+  });
+
+  test('an index whose claim is another migration’s is refused by its name', async () => {
+    const migration = new AMigration();
+    migration.save(migration.ownerKey('movies'), { migration: 'other', firstRunId: 'run-2' });
+    await expect(run(migration)).rejects.toThrow(/'other'/);
+    expect(migration.target.calls).toEqual([]);
+  });
+});
+
+describe('what goes wrong', () => {
+  test('an answer that names fewer indices than asked is a failure', async () => {
+    const migration = new AMigration({ movies: {}, logs: {} });
+    migration.target.accepts = () => ['movies'];
+    await expect(run(migration)).rejects.toThrow(/left out logs/);
+  });
+
+  test('an answer without a list is no failure: recoveries tell', async () => {
+    const migration = new AMigration();
+    migration.target.accepts = () => undefined;
+    expect(await run(migration)).toMatchObject({ shards: 1 });
+  });
+
+  test('another snapshot of that name is refused', async () => {
+    const migration = new AMigration();
+    migration.target.snapshots['snapferry-ours/snap'] = aSnapshot('snap', ['movies'], { uuid: 'another' });
+    await expect(run(migration)).rejects.toThrow(VerificationFailedError);
+    expect(migration.target.requests).toEqual([]);
+  });
+
+  test('recoveries that vanish are restored again, at most three times', async () => {
+    const two = new AMigration({ movies: { shards: 2 } });
+    two.target.frames = [frames.accepted, frames.firstDone, frames.vanished];
+    onTick(() => {
+      if (two.target.requests.length === 2) two.target.frames = [frames.accepted, frames.done];
+    });
+    expect(await run(two)).toMatchObject({ shards: 2 });
+    expect(two.target.requests).toHaveLength(2);
+    const never = new AMigration({ movies: { shards: 2 } });
+    never.target.frames = [frames.accepted, frames.firstDone, frames.vanished];
+    await expect(run(never)).rejects.toThrow(/vanished 3 times/);
+  });
+
+  test('a shard that moves after it was done stays done', async () => {
+    const migration = new AMigration({ movies: { shards: 2 } });
+    migration.target.frames = [
+      frames.accepted,
+      frames.lagging,
+      (index) => ({
+        health: healthy(2),
+        recoveries: [aRecovery(index), aRecovery(index, { shard: 1, type: 'PEER', snapshot: undefined })],
+      }),
+    ];
+    expect(await run(migration)).toMatchObject({ shards: 2, totalBytes: 200 });
+    expect(migration.target.requests).toHaveLength(1);
+  });
+
+  test('a shard that stays red for half a minute is explained, not waited for', async () => {
+    const migration = new AMigration({ movies: { shards: 2 } });
+    migration.target.frames = [frames.accepted, frames.failed];
+    const startedAt = Date.now();
+    await expect(run(migration)).rejects.toThrow(/checksum failed.*index=movies, shard=0/);
+    expect(Date.now() - startedAt).toBeGreaterThanOrEqual(30_000);
+    expect(Date.now() - startedAt).toBeLessThan(40_000);
+  });
+
+  test('a shard that recovers by itself from a missing blob is no failure', async () => {
+    const migration = new AMigration({ movies: { shards: 2 } });
+    migration.target.frames = [...Array.from({ length: 20 }, () => frames.failed), frames.done];
+    expect(await run(migration)).toMatchObject({ shards: 2 });
+  });
+
+  test('an index that the target snapshots right now cannot be closed: that passes', async () => {
+    const migration = new AMigration();
+    migration.claim('movies', { uuids: ['ours'] });
+    migration.target.add('movies', { uuid: 'ours' });
+    migration.target.healthOf['movies'] = healthy(1);
+    migration.target.fail(
+      'close',
+      new ConfigurationError('no', { subject: { type: 'snapshot_in_progress_exception' } }),
+    );
+    await expect(run(migration)).rejects.toThrow(UnavailableError);
+    await run(migration);
+  });
+
+  test('an attempt that is too old changes nothing', async () => {
+    const migration = new AMigration();
+    const old = migration.context({ actUntil: Date.now() });
+    await expect(restore(migration.deps, migration.restoreInput, old)).rejects.toThrow(/too old/);
+    expect(migration.target.calls).toEqual([]);
+  });
+
+  test('a restore that is cancelled stops with the reason', async () => {
+    const migration = new AMigration();
+    const cancel = new AbortController();
+    onTick(() => cancel.abort(new Error('stopped')));
+    const context = migration.context({ signal: cancel.signal });
+    await expect(restore(migration.deps, migration.restoreInput, context)).rejects.toThrow('stopped');
+  });
+});
