@@ -259,7 +259,10 @@ function helpOf({ usage, summary, details, examples, run }: Command): string {
 export function start(version: string): void {
   const [command] = process.argv.slice(2);
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
+    if (error.code !== 'EPIPE') {
+      process.stderr.write(`snapferry: the output cannot be written (${error.code})\n`);
+      process.exit(1);
+    }
     // `inspect ... | head`: nobody reads on, which is no error. A worker outlives the reader of its log.
     if (command !== 'worker') process.exit(0);
   });
