@@ -5,10 +5,18 @@ import type { FreezeOutcome } from '../domain/exchange';
 import { FreezeKeys } from '../domain/names';
 import { parsePlan } from '../domain/plan';
 import type { ResolvedPlan } from '../domain/plan';
+import type { Cluster } from '../elasticsearch/cluster';
 import type { Store } from '../storage/store';
 import type { StepContext } from '../steps/context';
 import { readBytes, requireJson } from '../steps/files';
-import { decideOutcome, standingOutcome, undoFreeze, undoneKey } from '../steps/frozen-source';
+import {
+  decideOutcome,
+  indicesByName,
+  standingOutcome,
+  undoFreeze,
+  undoneKey,
+  withWriteBlock,
+} from '../steps/frozen-source';
 import type { StepDeps } from '../steps/migration';
 import { openDeps } from '../steps/open';
 import type { FreezeRecord } from '../steps/work-files';
@@ -51,7 +59,9 @@ export async function releaseFreezes(
     ({ record }) => record.cluster.uuid === uuid,
   );
   const committed = freezes.filter(({ outcome }) => outcome?.outcome === 'committed');
-  const open = freezes.filter(({ outcome, undone }) => outcome?.outcome !== 'committed' && !undone);
+  const released = freezes.filter(({ outcome }) => outcome?.outcome !== 'committed');
+  const open = released.filter(({ undone }) => !undone);
+  await tellOfLaterBlocks(source, released.filter(({ undone }) => undone).at(-1), write, signal);
   if (open.length === 0) return nothingOpen(plan, committed, write);
   for (const freeze of open) {
     const stands = await decideOutcome(
@@ -98,6 +108,30 @@ async function readFreezes(store: Store, work: string, signal: AbortSignal): Pro
     });
   }
   return freezes;
+}
+
+/** A block that came after the release may be the owner's own: it is named, with the call that takes it away. */
+async function tellOfLaterBlocks(
+  source: Cluster,
+  freeze: Freeze | undefined,
+  write: (line: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  if (freeze === undefined) return;
+  const infos = await indicesByName(source, signal);
+  const ours = freeze.record.indices.filter(
+    ({ name, uuid, blockedBefore }) => !blockedBefore && infos.get(name)?.uuid === uuid,
+  );
+  for (const name of await withWriteBlock(
+    source,
+    ours.map((index) => index.name),
+    signal,
+  )) {
+    write(
+      `${name} shows a write block that was set after ${freeze.keys.prefix} was undone and is left alone: ` +
+        `if it is nobody's, PUT /${name}/_settings {"index.blocks.write":null} on ${source.description}`,
+    );
+  }
 }
 
 function nothingOpen(plan: ResolvedPlan, committed: readonly Freeze[], write: (line: string) => void): void {

@@ -20,26 +20,38 @@ export interface AliasObstacle {
   readonly why: string;
 }
 
-/** `names`: the indices of the round, which are ours on the target. */
+/** `names`: the indices of the round, which are ours on the target. One that is gone from a side has no aliases there. */
 export async function planAliases(
-  { plan, source, target }: Migration,
+  migration: Migration,
   names: readonly string[],
   signal: AbortSignal,
 ): Promise<AliasPlan> {
-  const fromSource =
-    plan.restore.aliases === 'switchover' && names.length > 0 ? await source.aliases(names, signal) : {};
-  const wanted = wantedAliases(fromSource, plan.cutover.switchover.aliases);
+  const { plan, source, target } = migration;
+  const taken = plan.restore.aliases === 'switchover';
+  const planned = plan.cutover.switchover.aliases;
+  const wanted = wantedAliases(
+    taken ? await aliasesOf(source, names, await source.indices(signal), signal) : {},
+    planned,
+  );
   if (wanted.size === 0) return { actions: [], wanted, obstacles: [] };
-  const [held, everywhere, indices] = await Promise.all([
-    target.aliases(names, signal),
-    target.allAliases(signal),
-    target.indices(signal),
-  ]);
+  const indices = await target.indices(signal);
+  const held = await aliasesOf(target, names, indices, signal);
   return {
-    actions: actionsFor(wanted, held, Object.keys(plan.cutover.switchover.aliases)),
+    actions: actionsFor(wanted, held, Object.keys(planned)),
     wanted,
-    obstacles: obstaclesTo(wanted, everywhere, indices, new Set(names)),
+    obstacles: obstaclesTo(wanted, await target.allAliases(signal), indices, new Set(names)),
   };
+}
+
+async function aliasesOf(
+  cluster: Cluster,
+  names: readonly string[],
+  indices: readonly IndexInfo[],
+  signal: AbortSignal,
+): Promise<AliasesByIndex> {
+  const existing = new Set(indices.map(({ name }) => name));
+  const present = names.filter((name) => existing.has(name));
+  return present.length === 0 ? {} : cluster.aliases(present, signal);
 }
 
 type AliasesByIndex = Awaited<ReturnType<Cluster['aliases']>>;

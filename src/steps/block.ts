@@ -13,12 +13,13 @@ import type {
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
 import { createJson, digestOf, readBytes, requireJson } from './files';
+import type { NamedIndices } from './frozen-source';
 import {
   BLOCK_TIMEOUT_MS,
   changedSince,
+  clearWriteBlocks,
   decideOutcome,
   indicesByName,
-  removeWriteBlocks,
   showsBlock,
   standingOutcome,
   undoFreeze,
@@ -77,6 +78,7 @@ async function describeSource(
   const { source, targetStore, keys } = migration;
   const scope = await requireJson<ScopeFile>(targetStore, keys.round(at.round, at.attempt).scope, signal);
   const { uuid } = await source.info(signal);
+  await refuseChanged(migration, scope, signal);
   const settings = await source.settings(
     scope.indices.map(({ name }) => name),
     signal,
@@ -86,13 +88,11 @@ async function describeSource(
     uuid: index.uuid,
     blockedBefore: showsBlock(settings[index.name]),
   }));
-  const record = { cluster: { name: source.name, uuid }, freeze, deadline, indices };
-  await refuseChanged(migration, record, signal);
-  return record;
+  return { cluster: { name: source.name, uuid }, freeze, deadline, indices };
 }
 
-async function refuseChanged({ source }: Migration, record: FreezeRecord, signal: AbortSignal): Promise<void> {
-  const changed = changedSince(record, await indicesByName(source, signal));
+async function refuseChanged({ source }: Migration, expected: NamedIndices, signal: AbortSignal): Promise<void> {
+  const changed = changedSince(expected, await indicesByName(source, signal));
   if (changed.length === 0) return;
   throw new WritesNotBlockedError(`The freeze is off: ${changed.slice(0, 10).join('; ')}`, {
     subject: { cluster: source.name },
@@ -145,16 +145,32 @@ async function block(
   context: StepContext,
 ): Promise<BlockResult['method']> {
   if (names.length === 0) return 'block-api';
-  assertMayAct(context, BLOCK_TIMEOUT_MS);
-  if ((await source.addWriteBlock(names, context.signal)) === 'blocked') return 'block-api';
-  assertMayAct(context, BLOCK_TIMEOUT_MS);
-  await source.updateSettings(names, { [WRITE_BLOCK]: true }, context.signal);
+  const answer = await answered(context, (signal) => source.addWriteBlock(names, signal));
+  if (answer === 'blocked') return 'block-api';
+  await answered(context, (signal) => source.updateSettings(names, { [WRITE_BLOCK]: true }, signal));
   return 'settings';
+}
+
+/**
+ * Waits for the answer although the step is cancelled: `_block` sets the block in two phases, and one that is cut off
+ * between them would come into force after the lease has undone it.
+ */
+async function answered<T>(context: StepContext, request: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  assertMayAct(context, BLOCK_TIMEOUT_MS);
+  const patience = AbortSignal.timeout(BLOCK_TIMEOUT_MS);
+  try {
+    return await request(patience);
+  } catch (cause) {
+    if (!patience.aborted) throw cause;
+    throw new UnavailableError(`The source did not answer within ${BLOCK_TIMEOUT_MS / 1000} s whether it blocks`, {
+      cause,
+    });
+  }
 }
 
 async function undoQuietly({ source }: Migration, names: readonly string[], context: StepContext): Promise<void> {
   try {
-    await removeWriteBlocks(source, names, context);
+    await clearWriteBlocks(source, names, context);
   } catch {
     // Safe to ignore: the record stands, and the lease undoes it at its end, whatever happened here.
   }

@@ -28,9 +28,14 @@ export async function indicesByName(cluster: Cluster, signal: AbortSignal): Prom
   return new Map((await cluster.indices(signal)).map((info) => [info.name, info]));
 }
 
-/** Sentences for indices of the record that are gone or were re-created. */
-export function changedSince(record: FreezeRecord, infos: ReadonlyMap<string, IndexInfo>): string[] {
-  return record.indices.flatMap(({ name, uuid }) => {
+/** A record, or a scope. */
+export interface NamedIndices {
+  readonly indices: readonly { readonly name: string; readonly uuid: string }[];
+}
+
+/** Sentences for indices that are gone or were re-created. */
+export function changedSince({ indices }: NamedIndices, infos: ReadonlyMap<string, IndexInfo>): string[] {
+  return indices.flatMap(({ name, uuid }) => {
     const info = infos.get(name);
     if (info?.uuid === uuid) return [];
     return [
@@ -89,30 +94,46 @@ export async function undoFreeze(
   const ours = record.indices
     .filter((index) => !index.blockedBefore && !keep(index) && infos.get(index.name)?.uuid === index.uuid)
     .map(({ name }) => name);
-  await removeWriteBlocks(source, ours, context);
+  await clearWriteBlocks(source, ours, context);
   const result = { unblocked: ours.length, leftBlocked };
   await createJson(store, undoneKey(keys), result, signal);
   return result;
 }
 
-/** Throws `UnavailableError` when a block is still shown afterwards. Changes nothing where none is. */
+/** Changes nothing where no block shows. Throws as `clearWriteBlocks`. */
 export async function removeWriteBlocks(
   cluster: Cluster,
   names: readonly string[],
   context: StepContext,
 ): Promise<void> {
-  const blocked = await withWriteBlock(cluster, names, context.signal);
-  if (blocked.length === 0) return;
+  await clearWriteBlocks(cluster, await withWriteBlock(cluster, names, context.signal), context);
+}
+
+/**
+ * Asked for even where no block shows: a block that was sent but is not applied yet comes before this in the master's
+ * queue. Throws `UnavailableError` when one shows afterwards.
+ */
+export async function clearWriteBlocks(
+  cluster: Cluster,
+  names: readonly string[],
+  context: StepContext,
+): Promise<void> {
+  if (names.length === 0) return;
   assertMayAct(context, BLOCK_TIMEOUT_MS);
-  await cluster.updateSettings(blocked, { [WRITE_BLOCK]: null }, context.signal);
-  const still = await withWriteBlock(cluster, blocked, context.signal);
+  await cluster.updateSettings(names, { [WRITE_BLOCK]: null }, context.signal);
+  const still = await withWriteBlock(cluster, names, context.signal);
   if (still.length === 0) return;
   throw new UnavailableError(`${still.length} indices still show our write block after it was removed`, {
     subject: { cluster: cluster.name, index: still[0] },
   });
 }
 
-async function withWriteBlock(cluster: Cluster, names: readonly string[], signal: AbortSignal): Promise<string[]> {
+/** Which of them show it. */
+export async function withWriteBlock(
+  cluster: Cluster,
+  names: readonly string[],
+  signal: AbortSignal,
+): Promise<string[]> {
   if (names.length === 0) return [];
   const settings = await cluster.settings(names, signal);
   return names.filter((name) => settings[name]?.[WRITE_BLOCK] === 'true');

@@ -9,6 +9,7 @@ import type {
   ShardStats,
   WriteTask,
 } from '../../src/elasticsearch/cluster';
+import { ConfigurationError } from '../../src/domain/errors';
 import { anIndex, FakeCluster } from './fake-cluster';
 
 export function aRecovery(index: string, changes: Partial<ShardRecovery> = {}): ShardRecovery {
@@ -118,6 +119,27 @@ export class RestoringCluster extends FakeCluster {
     this.playing.set(name, { frame, snapshot });
   }
 
+  /** As a real one: naming an index that does not exist is refused, whatever is asked about it. */
+  private mustExist(names: readonly string[]): void {
+    const missing = names.find((name) => !this.indexList.some((index) => index.name === name));
+    if (missing !== undefined) throw new ConfigurationError(`no such index ${missing}`);
+  }
+
+  override async settings(names: readonly string[]): Promise<Record<string, FlatSettings>> {
+    this.mustExist(names);
+    return super.settings(names);
+  }
+
+  override async aliases(names: readonly string[]) {
+    this.mustExist(names);
+    return super.aliases(names);
+  }
+
+  override async updateSettings(names: readonly string[], settings: Parameters<FakeCluster['updateSettings']>[1]) {
+    this.mustExist(names);
+    return super.updateSettings(names, settings);
+  }
+
   override async restore(repository: string, snapshot: string, request: RestoreRequest): Promise<RestoreAccepted> {
     await super.restore(repository, snapshot, request);
     this.requests.push(request);
@@ -151,6 +173,7 @@ export class RestoringCluster extends FakeCluster {
   }
 
   override async recoveries(names: readonly string[] = []): Promise<readonly ShardRecovery[]> {
+    this.mustExist(names);
     return this.recoveryList.filter(({ index }) => names.includes(index));
   }
 
@@ -163,6 +186,7 @@ export class RestoringCluster extends FakeCluster {
   }
 
   override async shardStats(names: readonly string[] = []): Promise<Record<string, readonly ShardStats[]>> {
+    this.mustExist(names);
     const read = this.statsReads.length > 1 ? this.statsReads.shift() : this.statsReads[0];
     return Object.fromEntries(
       names.flatMap((name) => {
@@ -173,10 +197,12 @@ export class RestoringCluster extends FakeCluster {
   }
 
   override async segments(names: readonly string[] = []): Promise<Record<string, readonly Segment[]>> {
+    this.mustExist(names);
     return Object.fromEntries(names.map((name) => [name, this.segmentsOf[name] ?? []]));
   }
 
   override async mappings(names: readonly string[]): Promise<Record<string, unknown>> {
+    this.mustExist(names);
     return Object.fromEntries(names.map((name) => [name, this.mappingOf[name] ?? {}]));
   }
 

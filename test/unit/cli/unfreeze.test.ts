@@ -61,6 +61,14 @@ test('run twice, it has nothing to undo', async () => {
   expect(await run(migration)).toEqual(['No freeze of source is open: nothing to undo']);
 });
 
+test('leaves a block alone that was set after the release, and says how to remove it', async () => {
+  const migration = new AMigration().frozen();
+  await run(migration);
+  migration.source.settingsOf['movies'] = { ...BLOCKED };
+  expect((await run(migration))[0]).toContain('PUT /movies/_settings {"index.blocks.write":null}');
+  expect(migration.source.settingsOf['movies']).toEqual(BLOCKED);
+});
+
 test('refuses after the commit', async () => {
   const migration = new AMigration().frozen().decided('committed');
   await expect(run(migration)).rejects.toThrow(ConfigurationError);

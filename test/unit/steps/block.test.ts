@@ -93,6 +93,18 @@ describe('blocking', () => {
     expect(await block(migration)).toMatchObject({ method: 'block-api' });
   });
 
+  test('a request that was sent is waited for, although the step is cancelled', async () => {
+    const migration = new AMigration().frozen([], false);
+    const cancel = new AbortController();
+    migration.source.addWriteBlock = async (_names, signal?: AbortSignal) => {
+      cancel.abort(new Error('cancelled'));
+      expect(signal?.aborted).toBe(false);
+      return 'blocked';
+    };
+    const context = migration.context({ signal: cancel.signal });
+    await expect(blockWrites(migration.deps, freezeOf(migration), context)).rejects.toThrow();
+  });
+
   test('a block that does not show is no block', async () => {
     const migration = new AMigration().frozen([], false);
     migration.source.addWriteBlock = async () => 'blocked';
