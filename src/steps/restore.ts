@@ -205,19 +205,11 @@ class Restoring {
     this.registered = true;
   }
 
-  /** A stranger's index never gets here. What is being snapshotted or restored cannot be closed for a while. */
+  /** A stranger's index never gets here. `UnavailableError` while the target snapshots or restores one of them. */
   private async close(names: readonly string[]): Promise<void> {
     if (names.length === 0) return;
     assertMayAct(this.context, CLOSE_TIMEOUT_MS);
-    try {
-      await this.migration.target.close(names, this.context.signal);
-    } catch (error) {
-      if (!(error instanceof ConfigurationError) || !BUSY_TYPES.has(String(error.subject['type']))) throw error;
-      throw new UnavailableError('An index cannot be closed while the target snapshots or restores it', {
-        subject: error.subject,
-        cause: error,
-      });
-    }
+    await this.migration.target.close(names, this.context.signal);
   }
 
   /** 5.x answers 200 for an index that is not in the snapshot, and restores nothing. */
@@ -273,9 +265,6 @@ class Restoring {
     };
   }
 }
-
-/** Of `_close`, 400 in all versions: `Cannot close indices that are being restored`, `... snapshotted`. */
-const BUSY_TYPES = new Set(['illegal_argument_exception', 'snapshot_in_progress_exception']);
 
 function shardFailed(index: string, shard: number, origin: Origin, why: string): VerificationFailedError {
   return new VerificationFailedError(`A shard cannot be restored: ${why}`, {

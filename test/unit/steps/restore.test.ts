@@ -223,11 +223,9 @@ describe('what goes wrong', () => {
     migration.claim('movies', { uuids: ['ours'] });
     migration.target.add('movies', { uuid: 'ours' });
     migration.target.healthOf['movies'] = healthy(1);
-    migration.target.fail(
-      'close',
-      new ConfigurationError('no', { subject: { type: 'snapshot_in_progress_exception' } }),
-    );
+    migration.target.fail('close', new UnavailableError('it is being snapshotted'));
     await expect(run(migration)).rejects.toThrow(UnavailableError);
+    expect(migration.target.requests).toEqual([]);
     await run(migration);
   });
 
