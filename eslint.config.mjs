@@ -2,7 +2,8 @@ import js from '@eslint/js';
 import tseslint from 'typescript-eslint';
 import { builtinModules } from 'node:module';
 
-const nodeBuiltins = [...builtinModules, 'node:*'];
+// As a regular expression: a glob would take our room `domain` for Node's module of that name.
+const nodeBuiltins = `^(node:.*|${builtinModules.join('|')})$`;
 const temporal = {
   group: ['@temporalio/*'],
   message: 'src/ compiles without Temporal, so that steps run in the CLI too.',
@@ -17,7 +18,7 @@ const sdk = {
   message: 'A vendor SDK lives in exactly one file, so that a change of vendor is a change of one file.',
 };
 const sandbox = {
-  group: nodeBuiltins,
+  regex: nodeBuiltins,
   message: 'This code runs in the workflow sandbox, which replays: no I/O, no clock, no Node modules.',
 };
 const room = (files, patterns) => ({ files, rules: { 'no-restricted-imports': ['error', { patterns }] } });
@@ -63,7 +64,7 @@ export default tseslint.config(
       above('storage', 'elasticsearch', 'steps', 'cli', 'activities', 'workflows', 'worker'),
       outside,
       {
-        group: nodeBuiltins.filter((name) => name !== 'node:*').concat(['node:*', '!node:zlib']),
+        regex: '^node:(?!zlib$)',
         message: 'The format is pure: bytes in, values out. Only zlib (CRC32, inflate) is needed.',
       },
     ],

@@ -17,6 +17,8 @@ export interface TemporalOptions {
   readonly ui?: boolean;
   /** Name to type (Keyword, Int, Bool, ...). */
   readonly searchAttributes?: Record<string, string>;
+  /** Server settings, e.g. `limit.historyCount.suggestContinueAsNew`. */
+  readonly dynamicConfig?: Record<string, string>;
 }
 
 export interface TemporalServer extends Server {
@@ -69,6 +71,10 @@ function serverArguments(options: TemporalOptions, port: number, uiPort: number 
     ...(uiPort === undefined ? ['--headless'] : ['--ui-port', String(uiPort)]),
     ...(options.dbFile === undefined ? [] : ['--db-filename', options.dbFile]),
     ...attributes.flatMap(([name, type]) => ['--search-attribute', `${name}=${type}`]),
+    ...Object.entries(options.dynamicConfig ?? {}).flatMap(([name, value]) => [
+      '--dynamic-config-value',
+      `${name}=${value}`,
+    ]),
   ];
 }
 

@@ -283,8 +283,9 @@ export class Desk {
   }
 
   private refuse(name: string): void {
-    setHandler(defineUpdate<string, [unknown?]>(name), (_argument?: unknown) => '', {
-      validator: (_argument?: unknown) => {
+    setHandler(defineUpdate<string, [unknown?]>(name), (...ignored: [unknown?]) => String(ignored.length), {
+      validator: (...ignored: [unknown?]) => {
+        void ignored;
         throw new Error(`${name} has not landed yet`);
       },
       description: 'Has not landed yet.',

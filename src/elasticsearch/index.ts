@@ -1,0 +1,3 @@
+export { openCluster } from './adapter';
+export type { ClusterAuth, ClusterConnection } from './connection';
+export type * from './cluster';
