@@ -28,6 +28,8 @@ export interface ElasticsearchOptions {
   /** Added to elasticsearch.yml, last word over ours. */
   readonly settings?: Record<string, string>;
   readonly clusterName?: string;
+  /** Last words of jvm.options. For measurements: `-XX:TieredStopAtLevel=4`, because nodes are tuned to start fast. */
+  readonly jvmOptions?: readonly string[];
 }
 
 export interface ElasticsearchServer extends Server {
@@ -112,8 +114,13 @@ async function writeConfig(
   await writeFile(path.join(folders.config, 'elasticsearch.yml'), lines.join(''));
   const jvm = path.join(folders.config, 'jvm.options');
   const shipped = await readFile(jvm, 'utf8').catch(() => ''); // 2.x has none
-  const heapMb = options.heapMb ?? DEFAULT_HEAP_MB;
-  await writeFile(jvm, jvmOptions(shipped, { major: majorOf(options.version), heapMb, temporary: folders.temporary }));
+  const wanted = {
+    major: majorOf(options.version),
+    heapMb: options.heapMb ?? DEFAULT_HEAP_MB,
+    temporary: folders.temporary,
+    extra: options.jvmOptions ?? [],
+  };
+  await writeFile(jvm, jvmOptions(shipped, wanted));
   if (account !== undefined) await giveAway(folders, account);
 }
 

@@ -4,6 +4,8 @@ export interface Jvm {
   readonly major: number;
   readonly heapMb: number;
   readonly temporary: string;
+  /** Come last, so they win. */
+  readonly extra: readonly string[];
 }
 
 /** For 5.x and 6.x, whose own options name a collector that Java 17 does not have. */
@@ -23,12 +25,15 @@ const BEFORE_7 = [
   '-Djava.security.manager=allow',
 ];
 
+/** A node starts in two thirds of the time; one that runs for long would be faster with the second compiler. */
+const FAST_START = '-XX:TieredStopAtLevel=1';
+
 /** These write beside the unpacked zip, where the node's user may not: it would not start. */
 const WRITES_INTO_HOME = /gc\.log|hs_err|HeapDump|PrintGC|Xloggc|GCLogFile/;
 
 /** What the version shipped where Java 17 takes it, else our own list; heap and temporary folder are always ours. */
 export function jvmOptions(shipped: string, jvm: Jvm): string {
   const base = jvm.major < 7 ? BEFORE_7 : shipped.split('\n').filter((line) => !WRITES_INTO_HOME.test(line));
-  const own = [`-Xms${jvm.heapMb}m`, `-Xmx${jvm.heapMb}m`, `-Djava.io.tmpdir=${jvm.temporary}`];
-  return [...base, ...own, ''].join('\n');
+  const own = [FAST_START, `-Xms${jvm.heapMb}m`, `-Xmx${jvm.heapMb}m`, `-Djava.io.tmpdir=${jvm.temporary}`];
+  return [...base, ...own, ...jvm.extra, ''].join('\n');
 }

@@ -103,10 +103,11 @@ async function ifFree(port: number): Promise<number | undefined> {
 }
 
 function table(rows: readonly Row[]): string {
-  const width = Math.max(...rows.map((row) => row.name.length)) + 3;
-  const addressWidth = Math.max(...rows.filter((row) => row.log !== '').map((row) => row.address.length)) + 3;
+  const all = [{ name: 'server', address: 'address', log: 'log' }, ...rows];
+  const width = Math.max(...all.map((row) => row.name.length)) + 3;
+  const addressWidth = Math.max(...all.filter((row) => row.log !== '').map((row) => row.address.length)) + 3;
   const line = (row: Row) => `${row.name.padEnd(width)}${row.address.padEnd(addressWidth)}${row.log}`.trimEnd();
-  return [{ name: 'server', address: 'address', log: 'log' }, ...rows].map(line).join('\n');
+  return all.map(line).join('\n');
 }
 
 /** Exits by itself: an installation that was interrupted would go on otherwise. */

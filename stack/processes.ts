@@ -108,8 +108,11 @@ class Running implements Server {
     this.logFile = `${options.folder}.log`;
     this.child = spawnLogged(options, this.logFile);
     this.ended = new Promise((resolve) => {
-      this.child.once('exit', () => resolve());
       this.child.once('error', () => resolve());
+      this.child.once('exit', () => {
+        this.kill(); // what is left of its group (8.x: a launcher and the node), before the number can be reused
+        resolve();
+      });
     });
     if (this.child.pid === undefined) throw new Error(`${options.title} could not be started: ${options.command}`);
     this.pid = this.child.pid;
@@ -137,7 +140,7 @@ class Running implements Server {
     const grace = sleep(STOP_GRACE_MS, undefined, { signal: giveUp.signal }).catch(() => undefined);
     await Promise.race([this.ended, grace]);
     giveUp.abort();
-    this.kill(); // what is left of its group, too
+    this.kill();
     await this.ended;
     await rm(this.options.folder, { recursive: true, force: true });
   }
