@@ -6,7 +6,7 @@
  * guessed, because a wrong value here would be a blob that is never copied.
  */
 
-/** What a document holds. Integers beyond 2^53 are bigint; objects have no prototype, hence no surprising names. */
+/** What a document holds. Integers beyond 2^53 are bigint. Ask objects for their own members only. */
 export type SmileValue =
   null | boolean | number | bigint | string | Buffer | SmileDecimal | readonly SmileValue[] | SmileObject;
 
@@ -166,11 +166,14 @@ class Decoder {
   }
 
   private object(): SmileObject {
-    const members = Object.create(null) as Record<string, SmileValue>;
+    // Not without a prototype, which would make it a hash table: a repository has millions of file entries.
+    const members: Record<string, SmileValue> = {};
     while (this.peek() !== 0xfb) {
       const name = this.name();
-      if (name in members) throw this.malformed(`name '${name}' twice in one object`);
-      members[name] = this.value();
+      if (Object.hasOwn(members, name)) throw this.malformed(`name '${name}' twice in one object`);
+      const value = this.value();
+      if (name === '__proto__') Object.defineProperty(members, name, { value, enumerable: true });
+      else members[name] = value;
     }
     this.at++;
     return members;
@@ -204,19 +207,24 @@ class Decoder {
 
   private ascii(length: number, terminator = 0): string {
     const start = this.skip(length + terminator);
-    for (let i = start; i < start + length; i++) {
-      if ((this.bytes[i] as number) > 0x7f) throw this.malformed('a byte beyond ASCII in an ASCII string');
-    }
+    if (!this.isAscii(start, start + length)) throw this.malformed('a byte beyond ASCII in an ASCII string');
     return this.bytes.toString('latin1', start, start + length);
   }
 
   private unicode(length: number, terminator = 0): string {
     const start = this.skip(length + terminator);
+    // Jackson writes long ASCII strings as Unicode too; decoding those as Latin-1 is much faster.
+    if (this.isAscii(start, start + length)) return this.bytes.toString('latin1', start, start + length);
     try {
       return utf8.decode(this.bytes.subarray(start, start + length));
     } catch {
       throw this.malformed('a string is not UTF-8');
     }
+  }
+
+  private isAscii(start: number, end: number): boolean {
+    for (let i = start; i < end; i++) if ((this.bytes[i] as number) > 0x7f) return false;
+    return true;
   }
 
   private lengthToEndOfString(): number {
@@ -297,19 +305,26 @@ class Decoder {
 
   /** Big-endian groups of seven bits; the last byte has its highest bit set and six bits. Unsigned, at most `bits`. */
   private vInt(bits: 32 | 64): number | bigint {
-    let value = 0n;
-    for (let read = 1; read <= Math.ceil((bits + 1) / 7); read++) {
-      const byte = this.byte();
-      if (byte >= 0xc0) throw this.malformed(`invalid last byte ${hex(byte)} of a number`);
-      if (byte < 0x80) {
-        value = (value << 7n) | BigInt(byte);
-        continue;
-      }
-      value = (value << 6n) | BigInt(byte & 0x3f);
-      if (value >> BigInt(bits) !== 0n) break;
-      return narrow(value);
+    const start = this.at;
+    // At most 5 or 10 bytes: all but the last hold seven bits, it holds six.
+    while (this.byte() < 0x80) {
+      if (this.at - start > bits / 7) throw this.malformed(`a number of more than ${bits} bits`);
     }
-    throw this.malformed(`a number of more than ${bits} bits`);
+    const last = this.bytes[this.at - 1] as number;
+    if (last >= 0xc0) throw this.malformed(`invalid last byte ${hex(last)} of a number`);
+    // The low half, four groups and the last byte, has 34 bits: no bigint is made where a number will do.
+    const middle = Math.max(start, this.at - 5);
+    const low = this.groups(middle, this.at - 1) * 64 + (last & 0x3f);
+    const high = this.groups(start, middle);
+    const value = high === 0 ? low : (BigInt(high) << 34n) | BigInt(low);
+    if (value >= 2 ** bits) throw this.malformed(`a number of more than ${bits} bits`);
+    return typeof value === 'number' ? value : narrow(value);
+  }
+
+  private groups(from: number, to: number): number {
+    let value = 0;
+    for (let i = from; i < to; i++) value = value * 128 + (this.bytes[i] as number);
+    return value;
   }
 
   private byte(): number {

@@ -170,8 +170,8 @@ describe('arrays and objects', () => {
   it('hold a member named __proto__ as any other', () => {
     const object = decode(0xfa, 0x88, '__proto__', 0xc2, 0x8a, 'constructor', 0xc4, 0xfb) as Record<string, SmileValue>;
     expect(Object.keys(object)).toEqual(['__proto__', 'constructor']);
-    expect(object['__proto__']).toBe(1);
-    expect(object['toString']).toBeUndefined();
+    expect(Object.getOwnPropertyDescriptor(object, '__proto__')?.value).toBe(1);
+    expect(Object.getPrototypeOf(object)).toBe(Object.prototype);
   });
 
   it('are refused beyond a depth of 1000, never by a stack overflow', () => {
