@@ -42,15 +42,14 @@ class Pulse {
   private beatAt = this.startedAt;
 
   constructor() {
-    const pulse = this;
-    this.context = {
+    const context = {
       signal: Context.current().cancellationSignal,
-      progress: (details) => this.progress(details),
+      progress: (details: Readonly<Record<string, unknown>>) => this.progress(details),
       resumed: asRecord(this.info.heartbeatDetails),
-      get actUntil() {
-        return pulse.actUntil();
-      },
+      actUntil: 0,
     };
+    // Asked anew at each look: how long this attempt may act depends on when it last beat.
+    this.context = Object.defineProperty(context, 'actUntil', { get: () => this.actUntil() });
     const { heartbeatTimeoutMs } = this.info;
     if (heartbeatTimeoutMs !== undefined && heartbeatTimeoutMs > 0) {
       this.details = this.context.resumed ?? {};

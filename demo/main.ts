@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -35,7 +36,7 @@ async function main(): Promise<void> {
     if (values.keep === true) await untilInterrupted(terminal);
     process.exitCode = lost === 0 ? 0 : 1;
   } finally {
-    for (const child of children) child.kill('SIGTERM');
+    await Promise.all(children.map(stopped));
     await stopAll();
   }
 }
@@ -81,6 +82,7 @@ async function demo(terminal: Terminal, children: ChildProcess[]): Promise<numbe
 
   await migration.signal('freeze-writes');
   const report = await migration.result();
+  await migration.close();
   await writer.stop();
   const lost = await writer.missingOn(servers.target.url);
   return printResult({
@@ -158,6 +160,12 @@ stores:
   writeFileSync(files.connections, connections);
   writeFileSync(files.plan, `${JSON.stringify(plan, null, 2)}\n`);
   return files;
+}
+
+async function stopped(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null) return;
+  child.kill('SIGTERM');
+  await once(child, 'exit');
 }
 
 async function untilInterrupted(terminal: Terminal): Promise<void> {

@@ -71,6 +71,10 @@ export class Migration {
     return result;
   }
 
+  async close(): Promise<void> {
+    await this.client?.connection.close();
+  }
+
   private async status(): Promise<Status> {
     return (await this.connected()).workflow.getHandle(this.options.id).query<Status>('status');
   }

@@ -56,7 +56,7 @@ export class Terminal {
           if (line.includes('worker ready') && (ready += 1) === 2) resolve();
         });
       }
-      child.on('exit', (code) => reject(new Error(`the worker ended with exit code ${code}`)));
+      child.once('exit', (code) => reject(new Error(`the worker ended with exit code ${code}`)));
     });
   }
 

@@ -109,7 +109,9 @@ export function operatorCan(view: View, now: number): string[] {
       return ['wait: the last point of return has passed, the target is being opened'];
     case 'preflight':
       return ['wait for preflight', 'signal `abort`'];
-    default:
+    case 'baseline':
+    case 'round':
+    case 'between rounds':
       return roundOptions(
         state === undefined ? 'none' : decideFreeze(state, now).kind,
         state?.freezeRequest !== undefined,
@@ -189,7 +191,13 @@ function headline(view: View): string {
         : 'Waiting for the next round';
     case 'awaiting approval':
       return 'Verified. Waiting for approval while writes are blocked on the source';
-    default:
+    case 'preflight':
+    case 'baseline':
+    case 'freezing':
+    case 'cutover':
+    case 'committed':
+    case 'done':
+    case 'aborting':
       return `${view.phase.charAt(0).toUpperCase()}${view.phase.slice(1)}${step}`;
   }
 }

@@ -1,3 +1,5 @@
+import type { ManifestIndex } from '../repository';
+
 /** `scope.json` of a round: the concrete indices, as the source had them when the round began. */
 export interface ScopeFile {
   readonly indices: readonly ScopedIndex[];
@@ -15,7 +17,7 @@ export interface ScopedIndex {
 export interface ManifestFile {
   readonly snapshot: { readonly name: string; readonly uuid: string; readonly versionId: number };
   readonly generation: number;
-  readonly indices: readonly import('../repository').ManifestIndex[];
+  readonly indices: readonly ManifestIndex[];
   readonly blobs: number;
   readonly bytes: number;
   /** Keys whose bytes are published from `volatile/` of the round. */

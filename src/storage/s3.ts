@@ -55,6 +55,9 @@ export interface S3Options {
 }
 
 /** Requests in flight; more wait for a connection, and that wait is bounded by the time-outs of those before. */
+// The SDK prints twelve lines per process about Node 20; our `engines` say what we support.
+process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
+
 const MAX_SOCKETS = 64;
 /** One request and two more tries. Whoever calls us decides about everything beyond. */
 const MAX_ATTEMPTS = 3;
