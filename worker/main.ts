@@ -95,6 +95,9 @@ function identity(role: Role): string {
 
 /** Two children. One that dies takes the other down, so that a supervisor restarts both. */
 async function runBoth(): Promise<void> {
+  // Asked here once, so that a wrong address or file is one line and not two.
+  await loadConfig();
+  await (await connect()).connection.close();
   const children = (['control', 'transfer'] as const).map((role) => fork(__filename, [role], { stdio: 'inherit' }));
   const stop = () => children.forEach((child) => child.kill('SIGTERM'));
   process.on('SIGTERM', stop);
