@@ -156,9 +156,10 @@ async function claimAll(claimant: Claimant, { plan, indices }: Inspection, conte
       await claimIndex(claimant, name, signal);
     });
   } catch (error) {
-    if (error instanceof ConfigurationError) {
-      assertMayAct(context, WRITE_TIMEOUT_MS);
-      await releaseOwnership(claimant, { basePath, indices: names }, context.signal);
+    const cancelled = context.signal.aborted;
+    if (cancelled || error instanceof ConfigurationError) {
+      if (!cancelled) assertMayAct(context, WRITE_TIMEOUT_MS);
+      await releaseOwnership(claimant, { basePath, indices: names }, AbortSignal.timeout(WRITE_TIMEOUT_MS));
     }
     throw error;
   }
