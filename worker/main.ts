@@ -123,8 +123,12 @@ function dieWithParent(): void {
 
 if (require.main === module) {
   dieWithParent();
-  runWorker({ role: process.argv[2] as Role }).catch((error: unknown) => {
-    console.error(`snapferry: ${error instanceof Error ? error.message : String(error)}`);
-    process.exit(1);
-  });
+  // Ended by hand: the channel to the parent, which we watch, would keep the process alive.
+  runWorker({ role: process.argv[2] as Role }).then(
+    () => process.exit(0),
+    (error: unknown) => {
+      console.error(`snapferry: ${error instanceof Error ? error.message : String(error)}`);
+      process.exit(1);
+    },
+  );
 }
