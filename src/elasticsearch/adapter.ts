@@ -1,20 +1,36 @@
-import { WritesNotBlockedError } from '../domain/errors';
+import { ConfigurationError, UnavailableError } from '../domain/errors';
 import * as answers from './answers';
+import { addWriteBlock, readWriteTasks } from './blocks';
 import type * as port from './cluster';
 import type { ClusterConnection } from './connection';
-import { errorOf, readRefusal } from './failures';
+import { errorOf } from './failures';
 import { Http, PROMPT_MS } from './http';
 import type { Call } from './http';
-import { atLeast, nameGroups } from './paths';
+import { readInfo } from './identity';
+import { hasFeaturesOf, nameGroups, snapshotPath } from './paths';
 
-/** Opens a cluster by HTTP. Throws `ConfigurationError` for a way to connect that has not landed; connects lazily. */
-export function openCluster(connection: ClusterConnection): port.Cluster {
+export interface OpenedCluster extends port.Cluster {
+  /** Ends the connections; calls that wait reject. Not `close`, which in the port closes indices. */
+  disconnect(): Promise<void>;
+}
+
+/** Opens a cluster by HTTP; connects with the first call. Throws `ConfigurationError` for what has not landed. */
+export function openCluster(connection: ClusterConnection): OpenedCluster {
   return new HttpCluster(connection);
 }
 
-const get = (path: string): Call => ({ method: 'GET', path });
+/** Of `GET _all/_settings`, what `IndexInfo` is made of: with flat settings a key is one name, dots and all. */
+const INFO_SETTINGS = ['uuid', 'number_of_shards', 'number_of_replicas', 'version.created', 'blocks.*']
+  .map((setting) => `*.settings.index*${setting.replaceAll('.', '*')}`)
+  .join(',');
+/** A missing index is absent from the answer, and a closed one, named by its name, is no error. */
+const LENIENT = 'ignore_unavailable=true';
 
-class HttpCluster implements port.Cluster {
+/**
+ * Elasticsearch 5.5 to 8.x and OpenSearch. Calls that change several groups of names stop at the first that fails, and
+ * leave undoing what the others did to the caller, who alone knows what was there before.
+ */
+class HttpCluster implements OpenedCluster {
   readonly name: string;
   readonly description: string;
   private readonly http: Http;
@@ -26,61 +42,53 @@ class HttpCluster implements port.Cluster {
     this.http = new Http(connection);
   }
 
+  disconnect(): Promise<void> {
+    return this.http.close();
+  }
+
   async info(signal: AbortSignal): Promise<port.ClusterInfo> {
-    interface Root {
-      readonly cluster_name: string;
-      readonly cluster_uuid: string;
-      readonly version: { readonly number: string; readonly distribution?: string };
-    }
-    const answer = await this.http.send(get('/'), signal);
-    // The 8.19 zip has no handler for `/` and says 405 (facts/elasticsearch-verified.md section 6).
-    if (answer.status === 405) return this.infoByNodes(signal);
-    const root = answer.status < 300 ? (JSON.parse(answer.body) as Root) : await this.http.call<Root>(get('/'), signal);
-    return {
-      uuid: root.cluster_uuid,
-      clusterName: root.cluster_name,
-      version: root.version.number,
-      distribution: root.version.distribution === 'opensearch' ? 'opensearch' : 'elasticsearch',
-    };
+    return (this.known = await readInfo(this.http, signal));
   }
 
   async indices(signal: AbortSignal): Promise<readonly port.IndexInfo[]> {
-    // Before 7.7 there were no hidden indices, and `_cat` knew no expand_wildcards.
-    const hidden = atLeast(await this.version(signal), '7.7') ? '&expand_wildcards=all' : '';
+    // `_cat` includes closed indices in all versions, hidden ones (7.7) only if asked, and refuses to be asked before.
+    const hidden = hasFeaturesOf('7.7', await this.knownInfo(signal)) ? '&expand_wildcards=all' : '';
+    const columns = 'index,status,health,docs.count,pri.store.size';
     const [settings, cat] = await Promise.all([
-      this.http.call<answers.SettingsAnswer>(get('/_all/_settings?flat_settings=true&expand_wildcards=all'), signal),
-      this.http.call<answers.CatIndex[]>(
-        get(`/_cat/indices?format=json&bytes=b&h=index,status,health,docs.count,pri.store.size${hidden}`),
+      this.http.get<answers.SettingsAnswer>(
+        `/_all/_settings?flat_settings=true&expand_wildcards=all&filter_path=${INFO_SETTINGS}`,
         signal,
       ),
+      this.http.get<answers.CatIndex[]>(`/_cat/indices?format=json&bytes=b&h=${columns}${hidden}`, signal),
     ]);
     const rows = new Map(cat.map((row) => [row.index, row]));
     return Object.entries(settings).map(([name, index]) => answers.indexInfo(name, index.settings, rows.get(name)));
   }
 
   async aliases(names: readonly string[], signal: AbortSignal) {
-    type Answer = Record<string, { aliases: Record<string, port.AliasDefinition> }>;
-    const found = await this.each<Answer>(names, (path) => `/${path}/_alias?ignore_unavailable=true`, signal);
+    type Answer = Record<string, { readonly aliases: Record<string, port.AliasDefinition> }>;
+    const found = await this.each<Answer>(names, (group) => `/${group}/_alias?${LENIENT}`, signal);
     return mapValues(found, (index) => index.aliases);
   }
 
   async allAliases(signal: AbortSignal): Promise<Readonly<Record<string, readonly string[]>>> {
-    type Answer = Record<string, { aliases?: Record<string, unknown> }>;
-    const found = await this.http.call<Answer>(get('/_all/_alias?expand_wildcards=all'), signal);
-    const byAlias: Record<string, string[]> = {};
-    for (const [index, { aliases }] of Object.entries(found)) {
-      for (const alias of Object.keys(aliases ?? {})) (byAlias[alias] ??= []).push(index);
+    type Answer = Record<string, { readonly aliases?: Record<string, unknown> }>;
+    // Without `_all` and `expand_wildcards`, 5.x leaves out closed indices.
+    const found = await this.http.get<Answer>('/_all/_alias?expand_wildcards=all', signal);
+    const byAlias = new Map<string, string[]>();
+    for (const [index, { aliases = {} }] of Object.entries(found)) {
+      for (const alias of Object.keys(aliases)) byAlias.set(alias, [...(byAlias.get(alias) ?? []), index]);
     }
-    return byAlias;
+    return Object.fromEntries(byAlias);
   }
 
   async updateAliases(actions: readonly port.AliasAction[], signal: AbortSignal): Promise<void> {
-    await this.http.call({ method: 'POST', path: '/_aliases', body: { actions }, timeoutMs: PROMPT_MS }, signal);
+    if (actions.length === 0) return; // 400 otherwise
+    await this.http.change({ method: 'POST', path: '/_aliases', body: { actions }, timeoutMs: PROMPT_MS }, signal);
   }
 
   async settings(names: readonly string[], signal: AbortSignal): Promise<Readonly<Record<string, port.FlatSettings>>> {
-    const path = (group: string) =>
-      `/${group}/_settings?flat_settings=true&ignore_unavailable=true&expand_wildcards=all`;
+    const path = (group: string) => `/${group}/_settings?flat_settings=true&${LENIENT}`;
     return mapValues(await this.each<answers.SettingsAnswer>(names, path, signal), (index) => index.settings);
   }
 
@@ -90,68 +98,49 @@ class HttpCluster implements port.Cluster {
     signal: AbortSignal,
   ): Promise<void> {
     for (const { path } of nameGroups(names)) {
-      await this.http.call({ method: 'PUT', path: `/${path}/_settings`, body: settings, timeoutMs: PROMPT_MS }, signal);
+      const call: Call = { method: 'PUT', path: `/${path}/_settings`, body: settings, timeoutMs: PROMPT_MS };
+      await this.http.change(call, signal);
     }
   }
 
   async mappings(names: readonly string[], signal: AbortSignal): Promise<Readonly<Record<string, unknown>>> {
-    const path = (group: string) => `/${group}/_mapping?ignore_unavailable=true`;
-    return mapValues(
-      await this.each<Record<string, { mappings: unknown }>>(names, path, signal),
-      (index) => index.mappings,
-    );
+    type Answer = Record<string, { readonly mappings: unknown }>;
+    const found = await this.each<Answer>(names, (group) => `/${group}/_mapping?${LENIENT}`, signal);
+    return mapValues(found, (index) => index.mappings);
   }
 
   async close(names: readonly string[], signal: AbortSignal): Promise<void> {
-    for (const { path } of nameGroups(names)) {
-      const call: Call = { method: 'POST', path: `/${path}/_close` };
-      const answer = await this.http.send(call, signal);
-      if (answer.status < 300) continue;
-      const refusal = readRefusal(answer.status, answer.body, answer.retryAfter);
-      // 400 illegal_argument "Cannot close indices that are being restored" (all versions): over in a while.
-      const restoring = refusal.type === 'illegal_argument_exception';
-      throw errorOf(restoring ? { ...refusal, status: 503 } : refusal, {
-        cluster: this.name,
-        indices: path.slice(0, 200),
-      });
-    }
+    for (const { path } of nameGroups(names)) await this.closeGroup(path, signal);
   }
 
-  repository(name: string, signal: AbortSignal): Promise<port.RepositoryDefinition | undefined> {
-    return this.http
-      .find<Record<string, port.RepositoryDefinition>>(get(`/_snapshot/${encodeURIComponent(name)}`), signal)
-      .then((answer) => answer?.[name]);
+  async repository(name: string, signal: AbortSignal): Promise<port.RepositoryDefinition | undefined> {
+    type Answer = Record<string, port.RepositoryDefinition>;
+    const call: Call = { method: 'GET', path: snapshotPath(name) };
+    const found = (await this.http.find<Answer>(call, 'repository_missing_exception', signal))?.[name];
+    return found && answers.repositoryDefinition(found);
   }
 
-  repositories(signal: AbortSignal): Promise<Readonly<Record<string, port.RepositoryDefinition>>> {
-    return this.http.call(get('/_snapshot'), signal);
+  async repositories(signal: AbortSignal): Promise<Readonly<Record<string, port.RepositoryDefinition>>> {
+    const found = await this.http.get<Record<string, port.RepositoryDefinition>>('/_snapshot', signal);
+    return mapValues(found, answers.repositoryDefinition);
   }
 
   async putRepository(name: string, definition: port.RepositoryDefinition, signal: AbortSignal): Promise<void> {
-    await this.http.call({ method: 'PUT', path: `/_snapshot/${encodeURIComponent(name)}`, body: definition }, signal);
+    await this.http.change({ method: 'PUT', path: snapshotPath(name), body: definition }, signal);
   }
 
   async deleteRepository(name: string, signal: AbortSignal): Promise<void> {
-    const call: Call = { method: 'DELETE', path: `/_snapshot/${encodeURIComponent(name)}` };
-    const answer = await this.http.send(call, signal);
-    if (answer.status < 300 || answer.status === 404) return;
-    const refusal = readRefusal(answer.status, answer.body, answer.retryAfter);
-    // In use by a snapshot or restore: 500 illegal_state_exception up to 7.17, 409 repository_conflict_exception on 8.x.
-    throw errorOf(refusal, { cluster: this.name, repository: name });
+    await this.http.find({ method: 'DELETE', path: snapshotPath(name) }, 'repository_missing_exception', signal);
   }
 
   async snapshot(repository: string, snapshot: string, signal: AbortSignal): Promise<port.SnapshotInfo | undefined> {
-    const call = get(snapshotPath(repository, snapshot));
-    const answer = await this.http.send(call, signal);
-    const subject = { cluster: this.name, repository, snapshot };
-    if (answer.status >= 300) {
-      const refusal = readRefusal(answer.status, answer.body, answer.retryAfter);
-      if (refusal.type === 'snapshot_missing_exception') return undefined;
-      throw errorOf(refusal, subject);
+    interface Answer {
+      readonly snapshots?: readonly answers.SnapshotAnswer[];
     }
-    const { snapshots } = JSON.parse(answer.body) as { snapshots?: readonly answers.SnapshotAnswer[] };
-    const found = snapshots?.find((entry) => entry.snapshot === snapshot);
-    return found === undefined ? undefined : answers.snapshotInfo(found);
+    const call: Call = { method: 'GET', path: snapshotPath(repository, snapshot) };
+    const found = await this.http.find<Answer>(call, 'snapshot_missing_exception', signal);
+    const ours = found?.snapshots?.find((entry) => entry.snapshot === snapshot);
+    return ours && answers.snapshotInfo(ours);
   }
 
   async createSnapshot(
@@ -160,32 +149,18 @@ class HttpCluster implements port.Cluster {
     names: readonly string[],
     signal: AbortSignal,
   ): Promise<void> {
-    const body = { indices: names.join(','), ignore_unavailable: false, include_global_state: false, partial: false };
-    await this.http.call(
-      { method: 'PUT', path: `${snapshotPath(repository, snapshot)}?wait_for_completion=false`, body },
-      signal,
-    );
+    const path = `${snapshotPath(repository, snapshot)}?wait_for_completion=false`;
+    await this.http.call({ method: 'PUT', path, body: this.exactly(names) }, signal);
   }
 
   async runningSnapshots(signal: AbortSignal): Promise<readonly port.RunningSnapshot[]> {
-    interface Answer {
-      readonly snapshots: readonly {
-        readonly repository: string;
-        readonly snapshot: string;
-        readonly shards_stats: { readonly done: number; readonly total: number };
-      }[];
-    }
-    const { snapshots } = await this.http.call<Answer>(get('/_snapshot/_status'), signal);
-    return snapshots.map((entry) => ({
-      repository: entry.repository,
-      snapshot: entry.snapshot,
-      shardsDone: entry.shards_stats.done,
-      shardsTotal: entry.shards_stats.total,
-    }));
+    return answers.runningSnapshots(await this.http.get<answers.StatusAnswer>('/_snapshot/_status', signal));
   }
 
+  /** Not there is no error. One that runs is stopped first. */
   async deleteSnapshot(repository: string, snapshot: string, signal: AbortSignal): Promise<void> {
-    await this.http.find({ method: 'DELETE', path: snapshotPath(repository, snapshot) }, signal);
+    const call: Call = { method: 'DELETE', path: snapshotPath(repository, snapshot) };
+    await this.http.find(call, 'snapshot_missing_exception', signal);
   }
 
   async restore(
@@ -195,89 +170,63 @@ class HttpCluster implements port.Cluster {
     signal: AbortSignal,
   ): Promise<port.RestoreAccepted> {
     const body = {
-      indices: request.indices.join(','),
-      ignore_unavailable: false,
-      include_global_state: false,
-      partial: false,
+      ...this.exactly(request.indices),
       include_aliases: request.includeAliases,
       index_settings: request.indexSettings,
       ignore_index_settings: request.ignoreIndexSettings,
     };
     const path = `${snapshotPath(repository, snapshot)}/_restore?wait_for_completion=false`;
-    const answer = await this.http.call<{ snapshot?: { indices?: string[] } }>({ method: 'POST', path, body }, signal);
+    // `{"accepted":true}`. A snapshot that lacks an index is 404; a list would come from a cluster that leaves it out.
+    type Answer = { readonly snapshot?: { readonly indices?: readonly string[] } };
+    const answer = await this.http.call<Answer>({ method: 'POST', path, body }, signal);
     return { indices: answer.snapshot?.indices };
   }
 
   async recoveries(names: readonly string[], signal: AbortSignal): Promise<readonly port.ShardRecovery[]> {
-    const path = (group: string) => `/${group}/_recovery?ignore_unavailable=true`;
+    const path = (group: string) => `/${group}/_recovery?${LENIENT}`;
     return answers.shardRecoveries(await this.each<answers.RecoveryAnswer>(names, path, signal));
   }
 
   async health(names: readonly string[], signal: AbortSignal): Promise<Readonly<Record<string, port.IndexHealth>>> {
-    // Asked for the whole cluster: asked by name, a missing index makes the call wait for its time-out.
-    interface Answer {
-      readonly indices?: Record<
-        string,
-        {
-          readonly status: port.IndexHealth['status'];
-          readonly number_of_shards: number;
-          readonly active_primary_shards: number;
-          readonly active_shards: number;
-          readonly unassigned_shards: number;
-          readonly initializing_shards: number;
-          readonly relocating_shards: number;
-        }
-      >;
-    }
-    const { indices = {} } = await this.http.call<Answer>(get('/_cluster/health?level=indices'), signal);
-    const wanted = names.flatMap((name) => (indices[name] === undefined ? [] : [[name, indices[name]] as const]));
-    return Object.fromEntries(
-      wanted.map(([name, index]) => [
-        name,
-        {
-          status: index.status,
-          shards: index.number_of_shards,
-          activePrimaries: index.active_primary_shards,
-          activeShards: index.active_shards,
-          unassigned: index.unassigned_shards,
-          initializing: index.initializing_shards,
-          relocating: index.relocating_shards,
-        },
-      ]),
+    // An index that does not exist makes the call wait, and then answer 408 with the health of the others.
+    const parts = await Promise.all(
+      nameGroups(names).map(({ path }) =>
+        this.http.call<answers.HealthAnswer>(
+          { method: 'GET', path: `/_cluster/health/${path}?level=indices&timeout=0s`, accept: [408] },
+          signal,
+        ),
+      ),
     );
+    return mapValues(merged(parts.map(({ indices = {} }) => indices)), answers.indexHealth);
   }
 
   async explainAllocation(index: string, shard: number, signal: AbortSignal): Promise<string | undefined> {
     const call: Call = { method: 'POST', path: '/_cluster/allocation/explain', body: { index, shard, primary: true } };
-    interface Answer {
-      readonly current_state?: string;
-      readonly unassigned_info?: { readonly reason?: string; readonly details?: string };
-      readonly allocate_explanation?: string;
-    }
-    const answer = await this.http.call<Answer>(call, signal);
-    if (answer.current_state === 'started') return undefined;
-    const { reason, details } = answer.unassigned_info ?? {};
-    return [reason, details, answer.allocate_explanation]
-      .filter((part) => part !== undefined)
-      .join(': ')
-      .slice(0, 1_000);
+    return answers.explanation(await this.http.call<answers.ExplainAnswer>(call, signal));
   }
 
   async refresh(names: readonly string[], signal: AbortSignal): Promise<void> {
     for (const { path } of nameGroups(names)) {
-      await this.http.call({ method: 'POST', path: `/${path}/_refresh?ignore_unavailable=true` }, signal);
+      const call: Call = { method: 'POST', path: `/${path}/_refresh?${LENIENT}` };
+      this.requireReached(call, await this.http.call<answers.Reached>(call, signal));
     }
   }
 
   async count(name: string, signal: AbortSignal): Promise<number> {
-    return (await this.http.call<{ count: number }>(get(`/${encodeURIComponent(name)}/_count`), signal)).count;
+    const call: Call = { method: 'GET', path: `/${encodeURIComponent(name)}/_count` };
+    const answer = await this.http.call<answers.Reached & { readonly count: number }>(call, signal);
+    // A count over some of the shards answers 200; of an unassigned one only `successful` tells.
+    const { total = 0, successful = 0 } = answer._shards ?? {};
+    this.requireReached(call, { _shards: { total, successful, failed: total - successful } });
+    return answer.count;
   }
 
   async shardStats(
     names: readonly string[],
     signal: AbortSignal,
   ): Promise<Readonly<Record<string, readonly port.ShardStats[]>>> {
-    const path = (group: string) => `/${group}/_stats/docs,indexing?level=shards&ignore_unavailable=true`;
+    const wanted = ['routing.primary', 'docs', 'indexing.*_total', 'seq_no.max_seq_no'];
+    const path = (group: string) => `/${group}/_stats/docs,indexing?level=shards&${LENIENT}&${ofShards(wanted)}`;
     return answers.primaryStats(await this.shards<answers.StatsAnswer>(names, path, signal));
   }
 
@@ -285,79 +234,56 @@ class HttpCluster implements port.Cluster {
     names: readonly string[],
     signal: AbortSignal,
   ): Promise<Readonly<Record<string, readonly port.Segment[]>>> {
-    const path = (group: string) => `/${group}/_segments?ignore_unavailable=true`;
+    const columns = ['num_docs', 'deleted_docs', 'size_in_bytes', 'committed', 'search'];
+    const wanted = ['routing.primary', ...columns.map((column) => `segments.*.${column}`)];
+    const path = (group: string) => `/${group}/_segments?${LENIENT}&${ofShards(wanted)}`;
     return answers.primarySegments(await this.shards<answers.SegmentsAnswer>(names, path, signal));
   }
 
+  /** Before 7.9 this path is that of a document, type `_block` and id `write`: it must not even be tried. */
   async addWriteBlock(names: readonly string[], signal: AbortSignal): Promise<'blocked' | 'unsupported'> {
-    const { version, distribution } = await this.info(signal);
-    if (distribution === 'elasticsearch' && !atLeast(version, '7.9')) return 'unsupported';
-    for (const [position, { path, names: group }] of nameGroups(names).entries()) {
-      const call: Call = { method: 'PUT', path: `/${path}/_block/write`, timeoutMs: PROMPT_MS };
-      const answer = await this.http.send(call, signal);
-      if (position === 0 && [400, 403, 405].includes(answer.status)) return 'unsupported';
-      if (answer.status >= 300) {
-        throw errorOf(readRefusal(answer.status, answer.body, answer.retryAfter), { cluster: this.name });
-      }
-      this.requireBlocked(answer.body, group);
-    }
-    return 'blocked';
+    if (!hasFeaturesOf('7.9', await this.knownInfo(signal))) return 'unsupported';
+    return addWriteBlock(this.http, names, signal);
   }
 
-  async writeTasks(signal: AbortSignal): Promise<readonly port.WriteTask[] | 'unsupported'> {
-    const call: Call = {
-      method: 'GET',
-      path: '/_tasks?actions=indices:data/write*&detailed=true',
-      timeoutMs: PROMPT_MS,
-    };
-    const answer = await this.http.send(call, signal);
-    if ([400, 401, 403, 404, 405].includes(answer.status)) return 'unsupported';
-    if (answer.status >= 300)
-      throw errorOf(readRefusal(answer.status, answer.body, answer.retryAfter), { cluster: this.name });
-    return answers.writeTasks(JSON.parse(answer.body) as answers.TasksAnswer);
+  writeTasks(signal: AbortSignal): Promise<readonly port.WriteTask[] | 'unsupported'> {
+    return readWriteTasks(this.http, signal);
   }
 
-  /** "Acknowledged" alone means the cluster state; only every shard's word means that no write is in flight. */
-  private requireBlocked(body: string, names: readonly string[]): void {
-    interface Answer {
+  /** For choosing calls by version: an older answer is good enough. */
+  private async knownInfo(signal: AbortSignal): Promise<port.ClusterInfo> {
+    return this.known ?? (await this.info(signal));
+  }
+
+  private async closeGroup(path: string, signal: AbortSignal): Promise<void> {
+    type Answer = {
       readonly acknowledged?: boolean;
-      readonly shards_acknowledged?: boolean;
-      readonly indices?: readonly { readonly name: string; readonly blocked?: boolean }[];
+      readonly indices?: Readonly<Record<string, { readonly closed?: boolean }>>;
+    };
+    const call: Call = { method: 'POST', path: `/${path}/_close` };
+    const attempt = await this.http.attempt<Answer>(call, signal);
+    if (!attempt.ok) {
+      // 400 "Cannot close indices that are being restored" (all versions): over in a while. Our request has no other
+      // argument that could be illegal.
+      const isRestoring = attempt.refusal.type === 'illegal_argument_exception';
+      throw isRestoring ? errorOf({ ...attempt.refusal, status: 503 }, this.http.subject(call)) : attempt.error;
     }
-    const answer = JSON.parse(body) as Answer;
-    const blocked = new Set(
-      (answer.indices ?? []).filter((index) => index.blocked === true).map((index) => index.name),
-    );
-    const open = names.filter((name) => !blocked.has(name));
-    if (answer.acknowledged === true && answer.shards_acknowledged === true && open.length === 0) return;
-    throw new WritesNotBlockedError('Not every shard acknowledged the write block: retry, or look at the nodes', {
-      subject: { cluster: this.name, indices: open.slice(0, 5).join(',') },
+    const { acknowledged, indices = {} } = attempt.body; // the list: since 7.2, and only of those that were open
+    const open = Object.keys(indices).filter((name) => indices[name]?.closed === false);
+    if (acknowledged !== false && open.length === 0) return;
+    throw new UnavailableError('The cluster has not closed every index yet', {
+      subject: { ...this.http.subject(call), indices: open.slice(0, 5).join(',') || undefined },
     });
   }
 
-  /** Settings may change a cluster's version under a running migration only by an upgrade; asking once is enough. */
-  private async version(signal: AbortSignal): Promise<string> {
-    this.known ??= await this.info(signal);
-    return this.known.version;
-  }
-
-  private async infoByNodes(signal: AbortSignal): Promise<port.ClusterInfo> {
-    const [nodes, state] = await Promise.all([
-      this.http.call<{ nodes: Record<string, { version: string }> }>(
-        get('/_nodes/_local?filter_path=nodes.*.version'),
-        signal,
-      ),
-      this.http.call<{ cluster_name: string; cluster_uuid?: string; metadata?: { cluster_uuid?: string } }>(
-        get('/_cluster/state/metadata?filter_path=cluster_name,cluster_uuid,metadata.cluster_uuid'),
-        signal,
-      ),
-    ]);
-    return {
-      uuid: state.cluster_uuid ?? state.metadata?.cluster_uuid ?? '',
-      clusterName: state.cluster_name,
-      version: Object.values(nodes.nodes)[0]?.version ?? '0.0.0',
-      distribution: 'elasticsearch',
-    };
+  /** What snapshot and restore have in common: all of these, and nothing else. */
+  private exactly(names: readonly string[]) {
+    if (names.length === 0) {
+      throw new ConfigurationError('No index is named, which Elasticsearch takes for all of them', {
+        subject: { cluster: this.name },
+      });
+    }
+    return { indices: names.join(','), ignore_unavailable: false, include_global_state: false, partial: false };
   }
 
   /** One GET per group of names; answers keyed by index are merged. */
@@ -366,22 +292,40 @@ class HttpCluster implements port.Cluster {
     path: (group: string) => string,
     signal: AbortSignal,
   ): Promise<T> {
-    const parts = await Promise.all(nameGroups(names).map((group) => this.http.call<T>(get(path(group.path)), signal)));
-    return Object.assign({}, ...parts) as T;
+    return merged(await Promise.all(nameGroups(names).map((group) => this.http.get<T>(path(group.path), signal))));
   }
 
-  private async shards<T extends { readonly indices?: object }>(
+  /** As `each`, for answers that hold shards. One shard that does not answer would be a difference that is none. */
+  private async shards<T extends answers.ShardsAnswer<unknown>>(
     names: readonly string[],
     path: (group: string) => string,
     signal: AbortSignal,
   ): Promise<T> {
-    const parts = await Promise.all(nameGroups(names).map((group) => this.http.call<T>(get(path(group.path)), signal)));
-    return { indices: Object.assign({}, ...parts.map((part) => part.indices ?? {})) as object } as T;
+    const parts = await Promise.all(
+      nameGroups(names).map(async (group) => {
+        const call: Call = { method: 'GET', path: path(group.path) };
+        const answer = await this.http.call<T>(call, signal);
+        this.requireReached(call, answer);
+        return answer.indices ?? {};
+      }),
+    );
+    return { indices: merged(parts) } as T;
+  }
+
+  private requireReached(call: Call, { _shards }: answers.Reached): void {
+    if ((_shards?.failed ?? 0) === 0) return;
+    throw new UnavailableError(`${_shards?.failed} of ${_shards?.total} shards do not answer`, {
+      subject: this.http.subject(call),
+    });
   }
 }
 
-function snapshotPath(repository: string, snapshot: string): string {
-  return `/_snapshot/${encodeURIComponent(repository)}/${encodeURIComponent(snapshot)}`;
+function ofShards(fields: readonly string[]): string {
+  return `filter_path=_shards,${fields.map((field) => `indices.*.shards.*.${field}`).join(',')}`;
+}
+
+function merged<T extends object>(parts: readonly T[]): T {
+  return Object.assign({}, ...parts) as T;
 }
 
 function mapValues<In, Out>(values: Readonly<Record<string, In>>, change: (value: In) => Out): Record<string, Out> {

@@ -1,4 +1,14 @@
-import type { IndexInfo, Segment, ShardRecovery, ShardStats, SnapshotInfo, WriteTask } from './cluster';
+import type {
+  IndexHealth,
+  IndexInfo,
+  RepositoryDefinition,
+  RunningSnapshot,
+  Segment,
+  ShardRecovery,
+  ShardStats,
+  SnapshotInfo,
+  WriteTask,
+} from './cluster';
 
 /** The shapes of the answers we read, and what we make of them. Pure: tested with recorded bodies. */
 
@@ -6,6 +16,7 @@ export interface SettingsAnswer {
   readonly [index: string]: { readonly settings: Readonly<Record<string, string | string[]>> };
 }
 
+/** Columns of `_cat/indices`; closed indices have nulls. */
 export interface CatIndex {
   readonly index: string;
   readonly status: string;
@@ -14,32 +25,43 @@ export interface CatIndex {
   readonly 'pri.store.size': string | null;
 }
 
+/** `cat` is undefined for an index that came or went between the two calls. */
 export function indexInfo(
   name: string,
-  settings: Readonly<Record<string, string | string[]>>,
+  settings: SettingsAnswer[string]['settings'],
   cat: CatIndex | undefined,
 ): IndexInfo {
-  const one = (key: string) => {
-    const value = settings[key];
-    return typeof value === 'string' ? value : undefined;
-  };
   const open = cat?.status !== 'close';
-  const number = (value: string | null | undefined) =>
-    value === null || value === undefined || value === '' ? undefined : Number(value);
   return {
     name,
-    uuid: one('index.uuid') ?? '',
+    uuid: String(settings['index.uuid'] ?? ''),
     open,
-    health: open ? (cat?.health as IndexInfo['health']) : undefined,
-    shards: Number(one('index.number_of_shards') ?? 0),
-    replicas: Number(one('index.number_of_replicas') ?? 0),
-    createdVersionId: Number(one('index.version.created') ?? 0),
-    docs: open ? number(cat?.['docs.count']) : undefined,
-    primaryBytes: open ? number(cat?.['pri.store.size']) : undefined,
+    health: open ? healthOf(cat?.health) : undefined,
+    shards: Number(settings['index.number_of_shards'] ?? 0),
+    replicas: Number(settings['index.number_of_replicas'] ?? 0),
+    createdVersionId: Number(settings['index.version.created'] ?? 0),
+    docs: open ? numberIn(cat?.['docs.count']) : undefined,
+    primaryBytes: open ? numberIn(cat?.['pri.store.size']) : undefined,
     blocks: Object.entries(settings)
-      .filter(([key, value]) => key.startsWith('index.blocks.') && value === 'true')
-      .map(([key]) => key.slice('index.blocks.'.length)),
+      .filter(([key, value]) => key.startsWith(BLOCKS) && value === 'true')
+      .map(([key]) => key.slice(BLOCKS.length)),
   };
+}
+
+const BLOCKS = 'index.blocks.';
+
+function healthOf(column: string | null | undefined): IndexInfo['health'] {
+  return column === 'green' || column === 'yellow' || column === 'red' ? column : undefined;
+}
+
+/** A column is null, or empty, while no shard answers. */
+function numberIn(column: string | null | undefined): number | undefined {
+  return column === null || column === undefined || column === '' ? undefined : Number(column);
+}
+
+/** `uuid` and whatever else newer versions add is left out. */
+export function repositoryDefinition({ type, settings }: RepositoryDefinition): RepositoryDefinition {
+  return { type, settings };
 }
 
 export interface SnapshotAnswer {
@@ -69,6 +91,65 @@ export function snapshotInfo(answer: SnapshotAnswer): SnapshotInfo {
   };
 }
 
+export interface StatusAnswer {
+  readonly snapshots?: readonly {
+    readonly repository: string;
+    readonly snapshot: string;
+    readonly shards_stats: { readonly done: number; readonly total: number };
+  }[];
+}
+
+export function runningSnapshots({ snapshots = [] }: StatusAnswer): RunningSnapshot[] {
+  return snapshots.map(({ repository, snapshot, shards_stats }) => ({
+    repository,
+    snapshot,
+    shardsDone: shards_stats.done,
+    shardsTotal: shards_stats.total,
+  }));
+}
+
+export interface HealthAnswer {
+  readonly indices?: Readonly<Record<string, IndexHealthAnswer>>;
+}
+
+interface IndexHealthAnswer {
+  readonly status: IndexHealth['status'];
+  readonly number_of_shards: number;
+  readonly active_primary_shards: number;
+  readonly active_shards: number;
+  readonly unassigned_shards: number;
+  readonly initializing_shards: number;
+  readonly relocating_shards: number;
+}
+
+export function indexHealth(index: IndexHealthAnswer): IndexHealth {
+  return {
+    status: index.status,
+    shards: index.number_of_shards,
+    activePrimaries: index.active_primary_shards,
+    activeShards: index.active_shards,
+    unassigned: index.unassigned_shards,
+    initializing: index.initializing_shards,
+    relocating: index.relocating_shards,
+  };
+}
+
+export interface ExplainAnswer {
+  readonly current_state?: string;
+  readonly unassigned_info?: { readonly reason?: string; readonly details?: string };
+  readonly allocate_explanation?: string;
+}
+
+/** 8.x puts a Java stack of many thousand characters into `details`. */
+const EXPLANATION_AT_MOST = 1_000;
+
+export function explanation({ current_state, unassigned_info, allocate_explanation }: ExplainAnswer) {
+  if (current_state === 'started' || current_state === 'relocating') return undefined;
+  const parts = [unassigned_info?.reason, unassigned_info?.details, allocate_explanation];
+  const words = parts.filter((part) => part !== undefined).join(': ');
+  return (words || `the shard is ${current_state ?? 'not there'}`).slice(0, EXPLANATION_AT_MOST);
+}
+
 export interface RecoveryAnswer {
   readonly [index: string]: { readonly shards: readonly RecoveryShardAnswer[] };
 }
@@ -78,7 +159,7 @@ interface RecoveryShardAnswer {
   readonly type: string;
   readonly stage: string;
   readonly primary: boolean;
-  readonly source: { readonly repository?: string; readonly snapshot?: string };
+  readonly source?: { readonly repository?: string; readonly snapshot?: string };
   readonly index: {
     readonly size: {
       readonly total_in_bytes: number;
@@ -96,8 +177,8 @@ export function shardRecoveries(answer: RecoveryAnswer): ShardRecovery[] {
       primary: shard.primary,
       type: shard.type.toUpperCase(),
       stage: shard.stage.toUpperCase(),
-      snapshot: shard.source.snapshot,
-      repository: shard.source.repository,
+      snapshot: shard.source?.snapshot,
+      repository: shard.source?.repository,
       totalBytes: shard.index.size.total_in_bytes,
       reusedBytes: shard.index.size.reused_in_bytes,
       recoveredBytes: shard.index.size.recovered_in_bytes,
@@ -105,7 +186,12 @@ export function shardRecoveries(answer: RecoveryAnswer): ShardRecovery[] {
   );
 }
 
-interface ShardsAnswer<Shard> {
+/** How many shards a call reached. */
+export interface Reached {
+  readonly _shards?: { readonly total: number; readonly successful: number; readonly failed: number };
+}
+
+export interface ShardsAnswer<Shard> extends Reached {
   readonly indices?: { readonly [index: string]: { readonly shards: { readonly [shard: string]: readonly Shard[] } } };
 }
 interface Routed {
@@ -135,19 +221,23 @@ export function primaryStats(answer: StatsAnswer): Record<string, ShardStats[]> 
 
 export type SegmentsAnswer = ShardsAnswer<
   Routed & {
-    readonly segments: {
-      readonly [name: string]: {
-        readonly num_docs: number;
-        readonly deleted_docs: number;
-        readonly size_in_bytes: number;
-      };
-    };
+    /** Left out by filter_path when there are none. */
+    readonly segments?: { readonly [name: string]: SegmentAnswer };
   }
 >;
 
+interface SegmentAnswer {
+  readonly num_docs: number;
+  readonly deleted_docs: number;
+  readonly size_in_bytes: number;
+  readonly committed: boolean;
+  readonly search: boolean;
+}
+
 export function primarySegments(answer: SegmentsAnswer): Record<string, Segment[]> {
   return byPrimary(answer, (shard, copy) =>
-    Object.entries(copy.segments)
+    Object.entries(copy.segments ?? {})
+      .filter(([, segment]) => segment.committed || segment.search)
       .map(([name, segment]) => ({
         shard,
         name,
@@ -175,6 +265,8 @@ function byPrimary<Copy extends Routed, Row>(
 }
 
 export interface TasksAnswer {
+  readonly node_failures?: readonly unknown[];
+  readonly task_failures?: readonly unknown[];
   readonly nodes?: {
     readonly [node: string]: {
       readonly tasks: {

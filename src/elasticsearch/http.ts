@@ -1,114 +1,175 @@
 import { Agent, request } from 'undici';
 import { ConfigurationError, UnavailableError } from '../domain/errors';
-import type { ClusterAuth, ClusterConnection } from './connection';
+import type { MigrationError } from '../domain/errors';
+import { credentialsOf, redact } from './credentials';
+import type { ClusterConnection } from './connection';
 import { errorOf, readRefusal } from './failures';
+import type { Refusal } from './failures';
 
 export interface Call {
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
-  /** With query; index names in it are encoded. */
+  /** With query; names in it are encoded. */
   readonly path: string;
   readonly body?: object;
+  /** From the call to the last byte of the answer. */
   readonly timeoutMs?: number;
+  /** Statuses besides 2xx whose body is an answer and no error. */
+  readonly accept?: readonly number[];
 }
+
+export type Attempt<T> =
+  | { readonly ok: true; readonly body: T }
+  | { readonly ok: false; readonly refusal: Refusal; readonly error: MigrationError };
 
 /** A busy 5.x node answers snapshot calls after 100 s: one thread serves them all (facts/elasticsearch-verified.md section 3). */
 const PATIENT_MS = 180_000;
 /** Blocks must be prompt: the lease counts on it that no attempt acts later than this. */
 export const PROMPT_MS = 30_000;
+const CONNECT_MS = 5_000;
+const CONNECTIONS = 16;
+const PATH_SHOWN = 200;
 
-/** One cluster's HTTP: every call ends, by an answer, a time-out or the caller's signal. Tries once. */
+/** The server is there and is not the one that was meant: the same tomorrow. */
+const MISCONFIGURED: Readonly<Record<string, string>> = {
+  CERT_HAS_EXPIRED: 'its certificate has expired',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'its certificate is not trusted: name its authority as caCertificate',
+  SELF_SIGNED_CERT_IN_CHAIN: 'its certificate is not trusted: name its authority as caCertificate',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'its certificate is not trusted: name its authority as caCertificate',
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'its certificate is not trusted: name its authority as caCertificate',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'its certificate is for another host: correct the url',
+  ERR_SSL_WRONG_VERSION_NUMBER: 'it does not speak TLS: correct the url',
+  ERR_OSSL_PEM_NO_START_LINE: 'caCertificate is not a certificate in PEM form',
+  ERR_OSSL_PEM_BAD_BASE64_DECODE: 'caCertificate is not a certificate in PEM form',
+  UND_ERR_INVALID_ARG: 'its credentials cannot be sent: do they end in a line break?',
+};
+
+/**
+ * One cluster's HTTP. Every call ends: by an answer, its time-out or the caller's signal. Each is tried once; Temporal
+ * is the one authority for retries.
+ */
 export class Http {
   private readonly agent: Agent;
   private readonly base: string;
 
   constructor(private readonly connection: ClusterConnection) {
-    if (connection.auth.type === 'sigv4') throw notLanded(connection.name, 'auth type sigv4');
-    if (connection.proxy !== undefined) throw notLanded(connection.name, 'a proxy');
+    if (connection.auth.type === 'sigv4') throw notLanded(connection.name, 'Authentication by sigv4');
+    if (connection.proxy !== undefined) throw notLanded(connection.name, 'A proxy before a cluster');
     this.base = connection.url.replace(/\/+$/, '');
+    const ca = connection.caCertificate;
     this.agent = new Agent({
-      connections: 16,
-      connect: { timeout: 5_000, ...(connection.caCertificate === undefined ? {} : { ca: connection.caCertificate }) },
+      connections: CONNECTIONS,
+      connect: { timeout: CONNECT_MS, ...(ca === undefined ? {} : { ca }) },
+      // `exchange` keeps one clock for the whole call: these would start anew with every chunk.
+      headersTimeout: 0,
+      bodyTimeout: 0,
     });
   }
 
-  /** The parsed body of a 2xx; otherwise the error of the table in failures.ts. */
+  /** Calls that have not ended reject. */
+  close(): Promise<void> {
+    return this.agent.destroy();
+  }
+
+  get<T>(path: string, signal: AbortSignal): Promise<T> {
+    return this.call<T>({ method: 'GET', path }, signal);
+  }
+
+  /** The parsed body of a 2xx; otherwise throws by the table in failures.ts. */
   async call<T>(call: Call, signal: AbortSignal): Promise<T> {
-    const answer = await this.send(call, signal);
-    if (answer.status >= 300)
-      throw errorOf(readRefusal(answer.status, answer.body, answer.retryAfter), this.subject(call));
-    return this.parse<T>(call, answer.body);
+    const attempt = await this.attempt<T>(call, signal);
+    if (!attempt.ok) throw attempt.error;
+    return attempt.body;
   }
 
-  /** As `call`, but `undefined` for 404. */
-  async find<T>(call: Call, signal: AbortSignal): Promise<T | undefined> {
-    const answer = await this.send(call, signal);
-    if (answer.status === 404) return undefined;
-    if (answer.status >= 300)
-      throw errorOf(readRefusal(answer.status, answer.body, answer.retryAfter), this.subject(call));
-    return this.parse<T>(call, answer.body);
+  /** As `call`, but `undefined` where the cluster says `missing`, an `error.type`. Any other 404 is an error. */
+  async find<T>(call: Call, missing: string, signal: AbortSignal): Promise<T | undefined> {
+    const attempt = await this.attempt<T>(call, signal);
+    if (attempt.ok) return attempt.body;
+    if (attempt.refusal.type === missing) return undefined;
+    throw attempt.error;
   }
 
-  /** The bare answer, for calls whose refusal means something of its own. */
-  async send(
-    call: Call,
-    signal: AbortSignal,
-  ): Promise<{ status: number; body: string; retryAfter: string | undefined }> {
+  /**
+   * As `call`, for changes of the cluster's state. `acknowledged: false` means that a node has not applied it in time
+   * (of a block: still takes writes), so it is `UnavailableError`: perhaps done.
+   */
+  async change<T>(call: Call, signal: AbortSignal): Promise<T> {
+    const body = await this.call<T & { readonly acknowledged?: boolean }>(call, signal);
+    if (body.acknowledged !== false) return body;
+    throw new UnavailableError('A node has not acknowledged the change in time: it may be in force or not', {
+      subject: this.subject(call),
+    });
+  }
+
+  /** For calls whose refusal means something of its own. */
+  async attempt<T>(call: Call, signal: AbortSignal): Promise<Attempt<T>> {
+    const { status, body, retryAfter } = await this.exchange(call, signal);
+    if ((status >= 200 && status < 300) || call.accept?.includes(status) === true) {
+      return { ok: true, body: this.parse<T>(call, body) };
+    }
+    const refusal = readRefusal(status, body, retryAfter);
+    return { ok: false, refusal, error: errorOf(refusal, this.subject(call)) };
+  }
+
+  /** What a message says of a call. */
+  subject({ method, path }: Call) {
+    const shown = path.length > PATH_SHOWN ? `${path.slice(0, PATH_SHOWN)}…` : path;
+    return { cluster: this.connection.name, url: this.base, request: `${method} ${shown}` };
+  }
+
+  private async exchange(call: Call, signal: AbortSignal) {
     signal.throwIfAborted();
-    const timeout = call.timeoutMs ?? PATIENT_MS;
+    const { headers, secrets } = credentialsOf(this.connection.auth);
+    const deadline = new AbortController();
+    const giveUp = () => deadline.abort();
+    const timer = setTimeout(giveUp, call.timeoutMs ?? PATIENT_MS);
+    signal.addEventListener('abort', giveUp, { once: true });
     try {
-      const response = await request(`${this.base}${call.path}`, {
-        method: call.method,
-        dispatcher: this.agent,
-        headersTimeout: timeout,
-        bodyTimeout: timeout,
-        signal,
-        headers: { ...authorization(this.connection.auth), ...(call.body && { 'content-type': 'application/json' }) },
-        ...(call.body && { body: JSON.stringify(call.body) }),
-      });
-      const retryAfter = response.headers['retry-after'];
-      return {
-        status: response.statusCode,
-        body: await response.body.text(),
-        retryAfter: typeof retryAfter === 'string' ? retryAfter : undefined,
-      };
+      const answer = await this.request(call, headers, deadline.signal);
+      // A proxy's error page may quote the request.
+      return { ...answer, body: answer.status < 300 ? answer.body : redact(answer.body, secrets) };
     } catch (cause) {
       if (signal.aborted) throw signal.reason;
-      throw new UnavailableError(
-        `The cluster does not answer (${codeOf(cause)}): it may be down, or may still do what was asked`,
-        {
-          subject: this.subject(call),
-          cause,
-        },
-      );
+      throw this.noAnswer(call, deadline.signal.aborted ? 'time-out' : codeOf(cause), cause);
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', giveUp);
     }
+  }
+
+  private async request(call: Call, headers: Readonly<Record<string, string>>, signal: AbortSignal) {
+    const response = await request(`${this.base}${call.path}`, {
+      method: call.method,
+      dispatcher: this.agent,
+      signal,
+      headers: { ...headers, ...(call.body && { 'content-type': 'application/json' }) },
+      ...(call.body && { body: JSON.stringify(call.body) }),
+    });
+    const retryAfter = response.headers['retry-after'];
+    return {
+      status: response.statusCode,
+      body: await response.body.text(),
+      retryAfter: typeof retryAfter === 'string' ? retryAfter : undefined,
+    };
+  }
+
+  private noAnswer(call: Call, code: string, cause: unknown): MigrationError {
+    const options = { subject: this.subject(call), cause };
+    const why = MISCONFIGURED[code];
+    if (why !== undefined) return new ConfigurationError(`The cluster cannot be reached: ${why}`, options);
+    const message = `The cluster does not answer (${code}): it may be down, or may still do what was asked`;
+    return new UnavailableError(message, options);
   }
 
   private parse<T>(call: Call, body: string): T {
     try {
       return JSON.parse(body) as T;
-    } catch (cause) {
-      throw new UnavailableError('The cluster answers something that is not JSON: is it Elasticsearch, or a proxy?', {
+    } catch {
+      // Without the parser's error, which quotes the body.
+      throw new UnavailableError('The cluster answers with what is not JSON: is it Elasticsearch, or a proxy?', {
         subject: this.subject(call),
-        cause,
       });
     }
-  }
-
-  private subject(call: Call) {
-    const path = call.path.length > 200 ? `${call.path.slice(0, 200)}…` : call.path;
-    return { cluster: this.connection.name, url: this.base, request: `${call.method} ${path}` };
-  }
-}
-
-function authorization(auth: ClusterAuth): Record<string, string> {
-  switch (auth.type) {
-    case 'basic':
-      return { authorization: `Basic ${Buffer.from(`${auth.username}:${auth.password()}`).toString('base64')}` };
-    case 'apiKey':
-      return { authorization: `ApiKey ${auth.key()}` };
-    case 'none':
-    case 'sigv4':
-      return {};
   }
 }
 
@@ -118,5 +179,5 @@ function notLanded(cluster: string, what: string): ConfigurationError {
 
 function codeOf(error: unknown): string {
   const code = (error as { code?: unknown }).code;
-  return typeof code === 'string' ? code : error instanceof Error ? error.message : 'no reason given';
+  return typeof code === 'string' ? code : 'no reason given';
 }

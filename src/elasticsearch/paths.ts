@@ -1,13 +1,24 @@
-/** Elasticsearch refuses request lines over 4,096 bytes by default (http.max_initial_line_length). */
+import type { ClusterInfo } from './cluster';
+
+/**
+ * Elasticsearch refuses request lines over 4,096 bytes (http.max_initial_line_length). This leaves room for the method,
+ * the longest of our queries and a base path.
+ */
 const MAX_NAMES_BYTES = 3_500;
 
-/** `a,b,c` groups of encoded names, each short enough for one request line. One group at least names one index. */
-export function nameGroups(names: readonly string[]): { readonly path: string; readonly names: readonly string[] }[] {
+export interface NameGroup {
+  /** `a,b,c`, encoded. */
+  readonly path: string;
+  readonly names: readonly string[];
+}
+
+/** Groups in the order of `names`, each short enough for one request line; none for no names, which would mean all. */
+export function nameGroups(names: readonly string[]): NameGroup[] {
   const groups: { path: string; names: string[] }[] = [];
   for (const name of names) {
     const encoded = encodeURIComponent(name);
     const last = groups.at(-1);
-    if (last !== undefined && last.path.length + encoded.length + 1 <= MAX_NAMES_BYTES) {
+    if (last !== undefined && last.path.length + 1 + encoded.length <= MAX_NAMES_BYTES) {
       last.path += `,${encoded}`;
       last.names.push(name);
     } else {
@@ -17,8 +28,14 @@ export function nameGroups(names: readonly string[]): { readonly path: string; r
   return groups;
 }
 
-/** True when `version` (`7.10.2`) is `minimum` (`7.9`) or newer. */
-export function atLeast(version: string, minimum: string): boolean {
+/** `/_snapshot/<repository>[/<snapshot>]`. */
+export function snapshotPath(...names: readonly string[]): string {
+  return ['/_snapshot', ...names.map(encodeURIComponent)].join('/');
+}
+
+/** True when the cluster has what Elasticsearch `minimum` (`7.9`) brought. OpenSearch began at 7.10. */
+export function hasFeaturesOf(minimum: string, { version, distribution }: ClusterInfo): boolean {
+  if (distribution === 'opensearch') return true;
   const [major = 0, minor = 0] = version.split('.').map(Number);
   const [wantedMajor = 0, wantedMinor = 0] = minimum.split('.').map(Number);
   return major > wantedMajor || (major === wantedMajor && minor >= wantedMinor);
