@@ -32,8 +32,8 @@ interface BlockAnswer {
 
 /**
  * `acknowledged` alone speaks of the cluster's state; only every shard's word means that no write is in flight. An index
- * that was blocked before is not in the answer (8.19.0): whether its writes drained is unknown, so it counts as not
- * blocked here.
+ * that this call blocked before is left out of the answer (7.10.2, 8.19.0; 7.10.2 also leaves out one that was blocked by
+ * settings): whether its writes drained is not said, so it counts as not blocked here.
  */
 function requireBlocked(http: Http, call: Call, answer: BlockAnswer, names: readonly string[]): void {
   const blocked = new Set(answer.indices?.filter((index) => index.blocked === true).map((index) => index.name));

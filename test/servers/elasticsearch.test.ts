@@ -1,0 +1,50 @@
+// The adapter on real nodes. Two versions in `npm test`, the oldest and the first big step; all with SNAPFERRY_MATRIX=1,
+// or those that SNAPFERRY_VERSIONS names.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { request } from 'undici';
+import { openCluster } from '../../src/elasticsearch';
+import { shareDirectory, startElasticsearch } from '../../stack';
+import { describeCluster } from '../contract/cluster';
+import type { OpenedCluster } from '../contract/cluster';
+
+const ALL = ['5.5.2', '5.6.16', '6.8.23', '7.10.2', '7.17.29', '8.0.0', '8.19.0'];
+const DEFAULT = ['5.5.2', '7.10.2'];
+const VERSIONS =
+  process.env['SNAPFERRY_VERSIONS']?.split(',') ?? (process.env['SNAPFERRY_MATRIX'] === '1' ? ALL : DEFAULT);
+
+jest.setTimeout(180_000);
+
+for (const version of VERSIONS) describeCluster(`Elasticsearch ${version}`, () => open(version));
+
+/** One node at a time: `describe` blocks run in order, and each stops its own. */
+async function open(version: string): Promise<OpenedCluster> {
+  const root = await mkdtemp(path.join(tmpdir(), 'snapferry-cluster-'));
+  await shareDirectory(root);
+  const node = await startElasticsearch({ version, pathRepo: [root] });
+  const cluster = openCluster({ name: 'contract', url: node.url, auth: { type: 'none' } });
+  return {
+    cluster,
+    version,
+    send: (method, target, body) => send(node.url, method, target, body),
+    folder: async () => {
+      const folder = await mkdtemp(path.join(root, 'repository-'));
+      await shareDirectory(folder);
+      return folder;
+    },
+    cleanup: async () => {
+      await cluster.disconnect();
+      await node.stop();
+      await rm(root, { recursive: true, force: true });
+    },
+  };
+}
+
+async function send(url: string, method: string, target: string, body?: unknown) {
+  const answer = await request(`${url}${target}`, {
+    method: method as 'GET',
+    ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
+  });
+  return { status: answer.statusCode, body: await answer.body.json().catch(() => undefined) };
+}
