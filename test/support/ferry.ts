@@ -11,6 +11,7 @@ import type { Report } from '../../src/domain/exchange';
 import type { Status } from '../../src/domain/story';
 import { shareDirectory } from '../../stack';
 import { testServers } from './temporal';
+import type { TestServers } from './temporal';
 
 const SNAPFERRY = path.join(__dirname, '../../bin/snapferry.js');
 
@@ -27,6 +28,12 @@ export interface FerryOptions {
   readonly s3Endpoint?: string;
   /** Another Temporal server than the shared one. */
   readonly temporal?: string;
+  /** Added to the connections file. */
+  readonly connections?: { readonly clusters?: object; readonly stores?: object };
+  /** Added to the settings of both repositories as the clusters register them. */
+  readonly repositorySettings?: Readonly<Record<string, unknown>>;
+  /** How S3 and the nodes share a folder, where not as the shared servers do. */
+  readonly servers?: Pick<TestServers, 's3' | 'buckets' | 'temporal'>;
 }
 
 /**
@@ -38,6 +45,7 @@ export class Ferry {
   readonly workers: ChildProcess[] = [];
   readonly output: string[] = [];
   readonly plan: Record<string, unknown>;
+  private readonly others: Ferry[] = [];
   private client: Client | undefined;
   private handle: WorkflowHandle | undefined;
 
@@ -61,7 +69,7 @@ export class Ferry {
   }
 
   static async create(options: FerryOptions): Promise<Ferry> {
-    const { buckets } = testServers();
+    const { buckets } = options.servers ?? testServers();
     const token = randomUUID().slice(0, 8);
     const names = { source: `source-${token}`, target: `target-${token}` };
     for (const name of Object.values(names)) mkdirSync(path.join(buckets, name));
@@ -71,23 +79,22 @@ export class Ferry {
     return ferry;
   }
 
+  /** Another migration on the same connections file, stores and workers; `plan` is merged over this one's. */
+  beside(plan: Readonly<Record<string, unknown>> = {}): Ferry {
+    const other = new Ferry({ ...this.options, plan: { ...this.plan, ...plan } }, this.dir, this.buckets);
+    this.others.push(other);
+    return other;
+  }
+
   /** Where a store's blobs lie as files. */
   files(side: 'source' | 'target'): string {
-    return path.join(testServers().buckets, this.buckets[side]);
+    return path.join(this.servers.buckets, this.buckets[side]);
   }
 
   /** Starts `snapferry worker` and waits until both roles are ready. Returns the process that leads them. */
   async startWorker(): Promise<ChildProcess> {
-    const { s3 } = testServers();
     const worker = spawn(process.execPath, [SNAPFERRY, 'worker'], {
-      env: {
-        ...process.env,
-        SNAPFERRY_CONFIG: path.join(this.dir, 'connections.yaml'),
-        TEMPORAL_ADDRESS: this.temporal,
-        TEMPORAL_NAMESPACE: 'default',
-        FERRY_KEY: s3.accessKeyId,
-        FERRY_SECRET: s3.secretAccessKey,
-      },
+      env: this.environment(),
       stdio: ['ignore', 'pipe', 'pipe'],
       detached: true,
     });
@@ -159,6 +166,19 @@ export class Ferry {
     return (await (await this.current()).result()) as Report;
   }
 
+  /** Of the migration, or of one of its children: `/round-0-a1`, `/freeze-1`. */
+  async pending(child = ''): Promise<PendingActivity[]> {
+    const { raw } = await (await this.connect()).workflow.getHandle(`${this.id}${child}`).describe();
+    return (raw.pendingActivities ?? []).map(({ activityType, attempt, heartbeatDetails }) => {
+      const data = heartbeatDetails?.payloads?.[0]?.data;
+      return {
+        type: activityType?.name ?? '',
+        attempt: attempt ?? 0,
+        told: data == null ? undefined : (JSON.parse(Buffer.from(data).toString()) as Record<string, unknown>),
+      };
+    });
+  }
+
   /** The message of the failure it ends with, causes included. */
   async failure(): Promise<string> {
     const error: unknown = await this.result().then(
@@ -190,9 +210,22 @@ export class Ferry {
     return { text: parts.join('\n'), events };
   }
 
+  /** What a worker or another command of ours needs. */
+  environment(): NodeJS.ProcessEnv {
+    const { s3 } = this.servers;
+    return {
+      ...process.env,
+      SNAPFERRY_CONFIG: path.join(this.dir, 'connections.yaml'),
+      TEMPORAL_ADDRESS: this.temporal,
+      TEMPORAL_NAMESPACE: 'default',
+      FERRY_KEY: s3.accessKeyId,
+      FERRY_SECRET: s3.secretAccessKey,
+    };
+  }
+
   async close(): Promise<void> {
-    const handle = this.handle;
-    await handle?.terminate('test is over').catch(() => undefined);
+    for (const other of this.others) await other.close();
+    if (this.handle !== undefined) await this.terminateAll().catch(() => undefined);
     for (const worker of this.workers) {
       await this.signalWorker(worker, 'SIGCONT');
       await this.signalWorker(worker, 'SIGKILL');
@@ -201,8 +234,22 @@ export class Ferry {
     rmSync(this.dir, { recursive: true, force: true });
   }
 
+  private get servers(): Pick<TestServers, 's3' | 'buckets' | 'temporal'> {
+    return this.options.servers ?? testServers();
+  }
+
+  /** Leases outlive their parent, and all tests share one task queue. */
+  private async terminateAll(): Promise<void> {
+    const { workflow } = await this.connect();
+    const running = `ExecutionStatus = 'Running' AND (WorkflowId = '${this.id}' OR WorkflowId STARTS_WITH '${this.id}/')`;
+    await workflow.getHandle(this.id).terminate('test is over').catch(() => undefined);
+    for await (const { workflowId } of workflow.list({ query: running })) {
+      await workflow.getHandle(workflowId).terminate('test is over').catch(() => undefined);
+    }
+  }
+
   private get temporal(): string {
-    return this.options.temporal ?? testServers().temporal;
+    return this.options.temporal ?? this.servers.temporal;
   }
 
   private async connect(): Promise<Client> {
@@ -214,23 +261,31 @@ export class Ferry {
     return (await this.connect()).workflow.getHandle(this.id);
   }
 
+  /** JSON, which is YAML. */
   private connections(): string {
-    const { s3, buckets } = testServers();
+    const { buckets, s3 } = this.servers;
+    const { source, target, connections, directory, repositorySettings, s3Endpoint } = this.options;
     const store = (bucket: string) => {
-      const repository = `repository: { type: fs, settings: { location: ${path.join(buckets, bucket)}, compress: true } }`;
-      if (this.options.directory === true)
-        return `{ type: directory, path: ${path.join(buckets, bucket)}, ${repository} }`;
-      return (
-        `{ type: s3, bucket: ${bucket}, region: us-east-1, endpoint: "${this.options.s3Endpoint ?? s3.endpoint}", pathStyle: true, ` +
-        `credentials: { accessKeyId: { env: FERRY_KEY }, secretAccessKey: { env: FERRY_SECRET } }, ${repository} }`
-      );
+      const location = path.join(buckets, bucket);
+      const repository = { type: 'fs', settings: { location, compress: true, ...repositorySettings } };
+      if (directory === true) return { type: 'directory', path: location, repository };
+      return {
+        type: 's3',
+        bucket,
+        region: 'us-east-1',
+        endpoint: s3Endpoint ?? s3.endpoint,
+        pathStyle: true,
+        credentials: { accessKeyId: { env: 'FERRY_KEY' }, secretAccessKey: { env: 'FERRY_SECRET' } },
+        repository,
+      };
     };
-    return `clusters:
-  source: { url: ${this.options.source}, auth: { type: none } }
-  target: { url: ${this.options.target}, auth: { type: none } }
-stores:
-  source-store: ${store(this.buckets.source)}
-  target-store: ${store(this.buckets.target)}
-`;
+    return JSON.stringify({
+      clusters: { source: { url: source }, target: { url: target }, ...connections?.clusters },
+      stores: {
+        'source-store': store(this.buckets.source),
+        'target-store': store(this.buckets.target),
+        ...connections?.stores,
+      },
+    });
   }
 }
