@@ -3,7 +3,7 @@ import * as answers from './answers';
 import { addWriteBlock, readWriteTasks } from './blocks';
 import type * as port from './cluster';
 import type { ClusterConnection } from './connection';
-import { errorOf } from './failures';
+import { errorOf, readRefusal } from './failures';
 import { Http, PROMPT_MS } from './http';
 import type { Call } from './http';
 import { readInfo } from './identity';
@@ -136,9 +136,12 @@ class HttpCluster implements OpenedCluster {
   async snapshot(repository: string, snapshot: string, signal: AbortSignal): Promise<port.SnapshotInfo | undefined> {
     interface Answer {
       readonly snapshots?: readonly answers.SnapshotAnswer[];
+      readonly failures?: Readonly<Record<string, object>>;
     }
     const call: Call = { method: 'GET', path: snapshotPath(repository, snapshot) };
     const found = await this.http.find<Answer>(call, 'snapshot_missing_exception', signal);
+    const failure = found?.failures?.[repository];
+    if (failure !== undefined) throw this.failureInside(call, failure);
     const ours = found?.snapshots?.find((entry) => entry.snapshot === snapshot);
     return ours && answers.snapshotInfo(ours);
   }
@@ -274,6 +277,14 @@ class HttpCluster implements OpenedCluster {
     throw new UnavailableError('The cluster has not closed every index yet', {
       subject: { ...this.http.subject(call), indices: open.slice(0, 5).join(',') || undefined },
     });
+  }
+
+  /**
+   * 7.17 answers 200 although the repository is missing or cannot be read, with the error inside and an empty list:
+   * "no such snapshot" would be a guess.
+   */
+  private failureInside(call: Call, error: object) {
+    return errorOf(readRefusal(500, JSON.stringify({ error }), undefined), this.http.subject(call));
   }
 
   /** What snapshot and restore have in common: all of these, and nothing else. */

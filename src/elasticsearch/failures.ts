@@ -36,6 +36,7 @@ const PASSING = new Set([
  */
 const FINAL = new Set([
   'repository_exception',
+  'repository_missing_exception',
   'repository_verification_exception',
   'snapshot_restore_exception',
   'snapshot_exception',

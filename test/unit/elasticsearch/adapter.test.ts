@@ -130,6 +130,17 @@ describe('closing', () => {
   });
 });
 
+test.each([
+  ['repository_missing_exception', ConfigurationError],
+  ['repository_exception', ConfigurationError],
+  ['node_closed_exception', UnavailableError],
+] as const)('a %s inside a 200 (7.17.29) is no missing snapshot', async (type, expected) => {
+  const body = { snapshots: [], failures: { r: { type, reason: '[r] why' } }, total: 0, remaining: 0 };
+  await open({ 'GET /_snapshot/r/s': { body } });
+  await expect(cluster.snapshot('r', 's', NEVER)).rejects.toThrow('[r] why');
+  await expect(cluster.snapshot('r', 's', NEVER)).rejects.toThrow(expected);
+});
+
 test('a repository is shown without what newer versions add', async () => {
   const definition = { type: 'fs', settings: { location: '/repo' } };
   const body = { r: { ...definition, uuid: '1WATMahCRkeXZdQ6RTxVPQ' } };

@@ -56,7 +56,7 @@ describe('a freeze', () => {
   });
 
   test.each<[string, Answer]>([
-    ['a shard has not acknowledged', { body: { acknowledged: true, shards_acknowledged: false, indices: [] } }],
+    ['a shard has not acknowledged', { body: { ...(blocked('x').body as object), shards_acknowledged: false } }],
     ['an index is left out', blocked('y')],
     ['an index says no', { body: { ...(blocked().body as object), indices: [{ name: 'x', blocked: false }] } }],
     ['nothing is acknowledged', { body: {} }],
