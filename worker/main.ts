@@ -29,7 +29,9 @@ const TRANSFER_SLOTS = 8;
  */
 export async function runWorker(options: { readonly role: Role }): Promise<void> {
   if (options.role === 'all') return runBoth();
-  Runtime.install({ logger: new DefaultLogger('WARN'), shutdownSignals: ['SIGTERM', 'SIGINT'] });
+  // A transfer worker registers no workflows, and the SDK would warn of that at every start.
+  const logger = new DefaultLogger(options.role === 'transfer' ? 'ERROR' : 'WARN');
+  Runtime.install({ logger, shutdownSignals: ['SIGTERM', 'SIGINT'] });
   const config = await loadConfig();
   const { connection, namespace } = await connect();
   try {
