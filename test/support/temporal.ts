@@ -102,8 +102,12 @@ export async function recordHistory(
   if (process.env['SNAPFERRY_RECORD'] !== '1') return;
   const history = await client.workflow.getHandle(handle.workflowId, runId).fetchHistory();
   mkdirSync(HISTORIES, { recursive: true });
-  const file = { workflowId: handle.workflowId, history: JSON.parse(historyToJSON(history)) as unknown };
-  writeFileSync(path.join(HISTORIES, `${name}.json`), JSON.stringify(file));
+  // Stack traces name folders and workers name hosts: neither matters to a replay, nor belongs into the tree.
+  const json = historyToJSON(history)
+    .replaceAll(path.join(__dirname, '../..'), '')
+    .replaceAll(/"identity":\s*"[^"]*"/g, '"identity": "recorded"');
+  const file = { workflowId: handle.workflowId, history: JSON.parse(json) as unknown };
+  writeFileSync(path.join(HISTORIES, `${name}.json`), `${JSON.stringify(file)}\n`);
 }
 
 export function recordedHistory(name: string): { workflowId: string; history: unknown } {

@@ -160,10 +160,11 @@ describe('failures', () => {
     const status = await bench.until(handle, (seen) => seen.phase === 'parked');
     expect(status.parked?.why).toContain('disk full');
     expect(status.youCan[0]).toContain('`retry`');
+    const { runId } = await handle.describe();
     broken = false;
     await handle.signal('retry');
     await bench.until(handle, (seen) => seen.totals.rounds >= 1);
-    await recordHistory(bench.client, handle, 'migrate-parked');
+    await recordHistory(bench.client, handle, 'migrate-parked', runId);
   });
 
   test('a passing one gives the round up and the next interval tries again; three in a row park', async () => {
