@@ -1,4 +1,4 @@
-import { bundleWorkflowCode } from '@temporalio/worker';
+import { bundleWorkflowCode, DefaultLogger } from '@temporalio/worker';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 
@@ -6,7 +6,8 @@ import path from 'node:path';
 export const BUNDLE = path.join(__dirname, '..', 'workflow-bundle.js');
 
 async function main(): Promise<void> {
-  const { code } = await bundleWorkflowCode({ workflowsPath: path.join(__dirname, '../workflows/index.js') });
+  const workflowsPath = path.join(__dirname, '../workflows/index.js');
+  const { code } = await bundleWorkflowCode({ workflowsPath, logger: new DefaultLogger('WARN') });
   writeFileSync(BUNDLE, code);
 }
 

@@ -242,9 +242,15 @@ export class Ferry {
   private async terminateAll(): Promise<void> {
     const { workflow } = await this.connect();
     const running = `ExecutionStatus = 'Running' AND (WorkflowId = '${this.id}' OR WorkflowId STARTS_WITH '${this.id}/')`;
-    await workflow.getHandle(this.id).terminate('test is over').catch(() => undefined);
+    await workflow
+      .getHandle(this.id)
+      .terminate('test is over')
+      .catch(() => undefined);
     for await (const { workflowId } of workflow.list({ query: running })) {
-      await workflow.getHandle(workflowId).terminate('test is over').catch(() => undefined);
+      await workflow
+        .getHandle(workflowId)
+        .terminate('test is over')
+        .catch(() => undefined);
     }
   }
 
