@@ -12,9 +12,19 @@ module.exports = {
     {
       ...common,
       displayName: 'servers',
-      testMatch: ['<rootDir>/test/servers/**/*.test.ts', '<rootDir>/test/e2e/**/*.test.ts'],
+      testMatch: [
+        '<rootDir>/test/servers/**/*.test.ts',
+        '<rootDir>/test/e2e/**/*.test.ts',
+        '<rootDir>/test/faults/**/*.test.ts',
+      ],
       globalSetup: '<rootDir>/test/support/global-setup.ts',
       globalTeardown: '<rootDir>/test/support/global-teardown.ts',
+    },
+    {
+      ...common,
+      displayName: 'matrix',
+      // The second runs on every version here, on two in `npm test`.
+      testMatch: ['<rootDir>/test/matrix/**/*.test.ts', '<rootDir>/test/servers/elasticsearch.test.ts'],
     },
   ],
 };

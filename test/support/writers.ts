@@ -55,8 +55,8 @@ export class Writers {
   }
 
   /** Writes with so many clients at once until the source refuses or `stop`. */
-  start(clients: number, bulkSize: number): void {
-    const indices = [...this.acknowledged.keys()];
+  start(clients: number, bulkSize: number, into: (index: string) => boolean = () => true): void {
+    const indices = [...this.acknowledged.keys()].filter(into);
     const client = async (number: number) => {
       for (let turn = number; !this.stopped; turn += 1) {
         const index = indices[turn % indices.length] as string;
@@ -85,7 +85,7 @@ export class Writers {
       await http(`${url}/${name}/_refresh`, 'POST');
       const ids = [...docs.keys()].filter((id) => !this.unclear.has(`${index}/${id}`));
       for (let from = 0; from < ids.length; from += 1_000) {
-        const answer = (await http(`${url}/${name}/${this.type}/_mget`, 'POST', {
+        const answer = (await http(`${url}/${name}/_mget`, 'POST', {
           ids: ids.slice(from, from + 1_000),
         })) as {
           docs: { _id: string; found?: boolean; _source?: unknown }[];
@@ -102,10 +102,6 @@ export class Writers {
       }
     }
     return found;
-  }
-
-  private get type(): string {
-    return this.major >= 7 ? '_doc' : 'doc';
   }
 
   private async send(
