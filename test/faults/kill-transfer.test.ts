@@ -1,0 +1,114 @@
+import type { ChildProcess } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
+import path from 'node:path';
+import { Ferry } from '../support/ferry';
+import { createLargeIndex, createManySegments } from '../support/fault-indices';
+import { eventually } from '../support/fault-poll';
+import { SlowProxy } from '../support/slow-proxy';
+import type { SeenRequest } from '../support/slow-proxy';
+import { testServers } from '../support/temporal';
+import { http } from '../support/writers';
+
+const { elasticsearch, s3 } = testServers();
+const source = elasticsearch['5.5.2'] as string;
+const target = elasticsearch['5.6.16'] as string;
+const MIB = 1024 * 1024;
+
+let proxy: SlowProxy;
+let ferry: Ferry;
+beforeEach(async () => {
+  proxy = await SlowProxy.before(s3.endpoint);
+});
+afterEach(async () => {
+  await ferry?.close();
+  await proxy.close();
+});
+
+const sentToTarget = () => proxy.sent(isBlob);
+const isBlob = ({ method, path }: SeenRequest) =>
+  method === 'PUT' && path.startsWith(`/${ferry.buckets.target}/to/`) && !/\/to\/index(-\d|\.latest)/.test(path);
+
+async function kill(worker: ChildProcess): Promise<void> {
+  await ferry.signalWorker(worker, 'SIGKILL');
+  await proxy.quiet();
+}
+
+/** Freezes, and returns the report of a migration that lost nothing on its way. */
+async function cutOver(index: string) {
+  await ferry.signal('freeze-writes');
+  const report = await ferry.result();
+  expect(report.verification.failed).toBe(0);
+  const { count } = (await http(`${source}/${index}/_count`)) as { count: number };
+  expect(await http(`${target}/${index}/_count`)).toMatchObject({ count });
+}
+
+test('kill -9 in the middle of a large blob: a new worker sends only the part that was in flight', async () => {
+  await createLargeIndex(source, 'killed-large', 80);
+  proxy.limit(8 * MIB);
+  ferry = await Ferry.create({
+    source,
+    target,
+    indices: ['killed-large'],
+    s3Endpoint: proxy.url,
+    plan: { rounds: { every: '1h' } },
+  });
+  const worker = await ferry.startWorker();
+  await ferry.start();
+  await eventually('two parts of which the server knows', async () => {
+    const [blob] = await ferry.pending('/round-0-a1').catch(() => []);
+    const cursor = blob?.told?.['cursor'] as { parts: unknown[] } | undefined;
+    return (cursor?.parts.length ?? 0) >= 2 || undefined;
+  });
+  await kill(worker);
+  const before = sentToTarget();
+  proxy.limit(undefined);
+
+  await ferry.startWorker();
+  const { totals } = await ferry.rounds(1);
+  expect(before).toBeLessThan(totals.sentBytes);
+  expect(sentToTarget()).toBeGreaterThanOrEqual(totals.sentBytes);
+  expect(sentToTarget()).toBeLessThanOrEqual(totals.sentBytes + 16 * MIB);
+  await cutOver('killed-large');
+  expect(unfinishedUploads()).toEqual([]);
+});
+
+test('kill -9 in the middle of a batch: a new worker sends only what no heartbeat had told of', async () => {
+  await createManySegments(source, 'killed-batch', 60);
+  proxy.limit(256 * 1024);
+  ferry = await Ferry.create({
+    source,
+    target,
+    indices: ['killed-batch'],
+    s3Endpoint: proxy.url,
+    plan: { rounds: { every: '1h' } },
+  });
+  const worker = await ferry.startWorker();
+  await ferry.start();
+  const told = () =>
+    ferry.pending('/round-0-a1').then(
+      ([batch]) => batch?.told as { blobsDone: number; bytesDone: number } | undefined,
+      () => undefined,
+    );
+  await eventually('a hundred blobs of which the server knows', async () => ((await told())?.blobsDone ?? 0) > 100);
+  await kill(worker);
+  const before = sentToTarget();
+  const { bytesDone = 0, blobsDone = 0 } = (await told()) ?? {};
+  const sentBlobs = new Set(proxy.requests.filter(isBlob).map(({ path }) => path)).size;
+  proxy.limit(undefined);
+
+  await ferry.startWorker();
+  const { totals } = await ferry.rounds(1);
+  expect(before).toBeLessThan(totals.sentBytes);
+  expect(sentToTarget()).toBeLessThanOrEqual(totals.sentBytes + before - bytesDone);
+  const again =
+    proxy.requests.filter(isBlob).length - new Set(proxy.requests.filter(isBlob).map(({ path }) => path)).size;
+  expect(again).toBeLessThanOrEqual(sentBlobs - blobsDone);
+  await cutOver('killed-batch');
+  expect(unfinishedUploads()).toEqual([]);
+});
+
+/** Where the gateway keeps the parts of uploads, in its own files. */
+function unfinishedUploads(): string[] {
+  const folder = path.join(ferry.files('target'), '.sgwtmp', 'multipart');
+  return existsSync(folder) ? readdirSync(folder) : [];
+}
