@@ -69,7 +69,8 @@ class Pulse {
 
   private beat(): void {
     if (Date.now() - this.progressAt > HUNG_AFTER_MS) return;
-    this.beatAt = Date.now();
+    // Too late once is too late for good: on waking up, a timer beats before anything asks whether it may still act.
+    if (!this.isLate()) this.beatAt = Date.now();
     Context.current().heartbeat(this.details);
   }
 
@@ -78,15 +79,13 @@ class Pulse {
    * successor may run, so nothing may be changed any more. Otherwise the attempt ends with start-to-close.
    */
   private actUntil(): number {
-    const { heartbeatTimeoutMs, startToCloseTimeoutMs } = this.info;
-    if (
-      this.timer !== undefined &&
-      heartbeatTimeoutMs !== undefined &&
-      Date.now() - this.beatAt > heartbeatTimeoutMs * 0.8
-    ) {
-      return this.beatAt;
-    }
-    return this.startedAt + startToCloseTimeoutMs;
+    return this.isLate() ? this.beatAt : this.startedAt + this.info.startToCloseTimeoutMs;
+  }
+
+  private isLate(): boolean {
+    const { heartbeatTimeoutMs } = this.info;
+    if (this.timer === undefined || heartbeatTimeoutMs === undefined) return false;
+    return Date.now() - this.beatAt > heartbeatTimeoutMs * 0.8;
   }
 }
 

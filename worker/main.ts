@@ -17,6 +17,8 @@ export const TRANSFER_TASK_QUEUE = 'snapferry-transfer';
 
 export type Role = 'control' | 'transfer' | 'all';
 
+const STOP_SIGNALS = ['SIGTERM', 'SIGINT'] as const;
+
 /** In flight per transfer process: more hides latency, but every large file holds a part of 16 MiB. */
 const TRANSFER_SLOTS = 8;
 
@@ -31,7 +33,10 @@ export async function runWorker(options: { readonly role: Role }): Promise<void>
   if (options.role === 'all') return runBoth();
   // A transfer worker registers no workflows, and the SDK would warn of that at every start.
   const logger = new DefaultLogger(options.role === 'transfer' ? 'ERROR' : 'WARN');
-  Runtime.install({ logger, shutdownSignals: ['SIGTERM', 'SIGINT'] });
+  Runtime.install({ logger, shutdownSignals: [...STOP_SIGNALS] });
+  // The SDK hears only the first. Another one comes with every Ctrl-C, the terminal's and our parent's, and would end
+  // the process in the middle of handing work back.
+  for (const signal of STOP_SIGNALS) process.on(signal, () => undefined);
   const config = await loadConfig();
   const { connection, namespace } = await connect();
   try {
@@ -102,8 +107,7 @@ async function runBoth(): Promise<void> {
   await (await connect()).connection.close();
   const children = (['control', 'transfer'] as const).map((role) => fork(__filename, [role], { stdio: 'inherit' }));
   const stop = () => children.forEach((child) => child.kill('SIGTERM'));
-  process.on('SIGTERM', stop);
-  process.on('SIGINT', stop);
+  for (const signal of STOP_SIGNALS) process.on(signal, stop);
   const codes = await Promise.all(
     children.map(async (child) => {
       const code = await exitOf(child);

@@ -16,9 +16,10 @@ const patient = { initialInterval: '1s', backoffCoefficient: 2, maximumInterval:
 /** What must happen in the end, whatever it takes: undoing, and the transfer. No bound is the server's default. */
 const endless = { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '30s' } as const;
 
-/** Calls that answer in seconds. */
+/** Calls that answer in seconds. A killed worker must not cost a freeze the whole of start-to-close. */
 export const quick = proxyActivities<Activities>({
   startToCloseTimeout: '5m',
+  heartbeatTimeout: '30s',
   retry: patient,
   cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
 });

@@ -36,6 +36,13 @@ export interface FerryOptions {
   readonly servers?: Pick<TestServers, 's3' | 'buckets' | 'temporal'>;
 }
 
+/** An activity in flight, with what its last heartbeat told. */
+export interface PendingActivity {
+  readonly type: string;
+  readonly attempt: number;
+  readonly told: Readonly<Record<string, unknown>> | undefined;
+}
+
 /**
  * One migration on real servers as a user runs it: a connections file, a plan, `npx snapferry worker` as a process of
  * its own, and Temporal. Buckets and base paths are its own, so tests share servers without meeting.
