@@ -65,8 +65,10 @@ export class Cutover {
   /** What must be refused is refused before anything is blocked. */
   private async begin(): Promise<boolean> {
     const { desk } = this;
+    desk.unfreezeAsked = undefined;
     try {
       const scope = await this.scopeToFreeze();
+      if (desk.unfreezeAsked !== undefined) return false;
       await CancellationScope.nonCancellable(() => this.startLease(scope));
       return true;
     } catch (error) {

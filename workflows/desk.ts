@@ -175,7 +175,6 @@ export class Desk {
   /** A new freeze starts from nothing: what was approved or asked for in an earlier one is void. */
   beginFreeze(freezes: number, lease: { readonly lease: string; readonly deadline: number }): void {
     this.approval = undefined;
-    this.unfreezeAsked = undefined;
     this.waitedMs = 0;
     this.freezing = { ...lease, firstBlockAt: undefined, quiescentAt: undefined };
     this.update({ freezes, freezeRequest: undefined });

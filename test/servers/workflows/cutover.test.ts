@@ -98,6 +98,24 @@ describe('a release', () => {
     expect(journal.blocked.source).toBe(false);
   });
 
+  test('asked for before the lease has begun means that nothing is ever blocked', async () => {
+    let open: () => void = () => undefined;
+    const gate = new Promise<void>((resolve) => (open = resolve));
+    const { handle, journal } = await frozen({
+      replace: (base) => ({
+        resolveScope: async (input) => {
+          if (input.round > 0) await gate;
+          return base.resolveScope(input);
+        },
+      }),
+    });
+    await bench.until(handle, (status) => status.phase === 'freezing');
+    await handle.signal('unfreeze-writes');
+    open();
+    await bench.until(handle, (status) => status.phase === 'between rounds');
+    expect(journal.calls).not.toContain('block source');
+  });
+
   test('by the deadline cancels what the cutover is doing', async () => {
     const { handle, journal } = await frozen({ settings: { freezeAtMostMs: 1_500, approval: true } });
     const status = await bench.until(
