@@ -12,11 +12,9 @@ export interface SeenRequest {
 
 type Matcher = (request: SeenRequest) => boolean;
 
-/** A request, or its answer, that is kept on its way. */
+/** The first request that matches, or its answer, is kept on its way; later ones go by. */
 export interface Hold {
-  /** The first request that was met. */
   readonly met: Promise<SeenRequest>;
-  /** Passes on what was kept; later requests go by. */
   release(): void;
 }
 
@@ -134,7 +132,7 @@ export class SlowProxy {
 class HeldRequests implements Hold {
   readonly met: Promise<SeenRequest>;
   readonly released: Promise<void>;
-  private meet!: (request: SeenRequest) => void;
+  private meet: ((request: SeenRequest) => void) | undefined;
   private open!: () => void;
 
   constructor(
@@ -146,8 +144,9 @@ class HeldRequests implements Hold {
   }
 
   keeps(request: SeenRequest): boolean {
-    if (!this.match(request)) return false;
+    if (this.meet === undefined || !this.match(request)) return false;
     this.meet(request);
+    this.meet = undefined;
     return true;
   }
 
