@@ -165,6 +165,7 @@ class Lease {
         '**Writes on the source are blocked**',
         '',
         'You can now:',
+        '',
         '- signal `unfreeze-writes`: unblock the source',
         '- wait: unless committed, it unblocks by itself',
         '',

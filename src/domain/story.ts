@@ -146,7 +146,7 @@ export function roundLine(round: RoundSummary): string {
   );
 }
 
-/** Markdown for Temporal Web. */
+/** Markdown for Temporal Web, which takes a list for one only after an empty line. */
 export function detailsOf(view: View, now: number): string {
   const status = statusOf(view, now);
   const lines = [
@@ -156,6 +156,7 @@ export function detailsOf(view: View, now: number): string {
       ? []
       : [`Parked at *${status.parked.step}* (${status.parked.code}): ${status.parked.why}`, '']),
     'You can now:',
+    '',
     ...status.youCan.map((text) => `- ${text}`),
     '',
     ...(status.progress === undefined
@@ -203,5 +204,5 @@ function headline(view: View): string {
 }
 
 function section(title: string, lines: readonly string[]): string[] {
-  return lines.length === 0 ? [] : [`${title}:`, ...lines.map((line) => `- ${line}`), ''];
+  return lines.length === 0 ? [] : [`${title}:`, '', ...lines.map((line) => `- ${line}`), ''];
 }
