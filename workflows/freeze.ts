@@ -11,7 +11,7 @@ import {
 import type { FreezeRef, LeaseInput, LeaseResult, Quiescent } from '../src/domain/exchange';
 import { failureOf } from './failure';
 import { commit, DESCRIPTIONS, quiescent, record, text, unfreezeWrites } from './messages';
-import { blocking, waiting } from './stubs';
+import { blocking, watching } from './stubs';
 
 /**
  * The lease: writes on the source are blocked for as long as this workflow says, and no longer than its deadline.
@@ -106,7 +106,7 @@ class Lease {
       { summary: `block writes on ${written.indices} indices`, activityId: `block-${freeze.freeze}` },
       [freeze],
     );
-    const proof = await waiting.proveQuiescence.executeWithOptions(
+    const proof = await watching.proveQuiescence.executeWithOptions(
       { summary: 'no write is in flight', activityId: `quiescence-${freeze.freeze}` },
       [{ ...freeze, block }],
     );

@@ -42,6 +42,17 @@ export const waiting = proxyActivities<Activities>({
   cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
 });
 
+/**
+ * As `waiting`, for what only looks: who is cancelled goes on at once, for a worker that died would answer when its
+ * heartbeat is missed, and a freeze must not outlast its deadline by that.
+ */
+export const watching = proxyActivities<Activities>({
+  startToCloseTimeout: '7d',
+  heartbeatTimeout: '60s',
+  retry: patient,
+  cancellationType: ActivityCancellationType.TRY_CANCEL,
+});
+
 /** Recovery from a killed worker takes as long as the heartbeat time-out. */
 export const transferring = (taskQueue: string) =>
   proxyActivities<Activities>({
