@@ -3,7 +3,7 @@ import type { CopyUnitInput, CopyUnitResult, ReadUnitsInput, UnitLabel } from '.
 import { below } from '../domain/names';
 import type { RoundKeys } from '../domain/names';
 import type { ManifestBlob } from '../repository';
-import { copyFile, crc32, showCrc32 } from '../storage';
+import { copyFile, crc32, payload, showCrc32 } from '../storage';
 import type { BlobProof, CopyCursor } from '../storage';
 import type { StepContext } from './context';
 import { readBytes, readJsonLines, requireJson, writeJsonLines } from './files';
@@ -160,7 +160,7 @@ class UnitCopy {
         subject: { ...subject, expected: showCrc32(file.savedCrc32!), actual: showCrc32(crc) },
       });
     }
-    const receipt = await targetStore.write(this.targetKey(blob), bytes, {}, signal);
+    const receipt = await targetStore.write(this.targetKey(blob), payload(bytes), {}, signal);
     this.bytesDone += bytes.length;
     return [proofOf(blob, crc, receipt)];
   }

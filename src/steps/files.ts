@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { BlobMissingError, BlobCorruptError } from '../domain/errors';
-import type { Store } from '../storage/store';
+import { joined, payload } from '../storage';
+import type { Store } from '../storage';
 
 /** Work files and evidence: JSON in the work prefix of the target store. Written whole; a reader never sees half. */
 
@@ -10,14 +11,12 @@ export function digestOf(bytes: Buffer | string): string {
 
 /** `undefined` when there is no such file. */
 export async function readBytes(store: Store, key: string, signal: AbortSignal): Promise<Buffer | undefined> {
-  const chunks: Buffer[] = [];
   try {
-    for await (const chunk of store.read(key, {}, signal)) chunks.push(chunk);
+    return joined((await store.read(key, {}, signal)).buffers);
   } catch (error) {
     if (error instanceof BlobMissingError) return undefined;
     throw error;
   }
-  return Buffer.concat(chunks);
 }
 
 /** `undefined` when there is no such file. Throws `BlobCorruptError` when it is not JSON, or not of `digest`. */
@@ -55,18 +54,14 @@ export async function writeJson(
   signal: AbortSignal,
 ): Promise<{ readonly digest: string }> {
   const bytes = Buffer.from(`${JSON.stringify(value, null, 1)}\n`);
-  await store.write(key, bytes, {}, signal);
+  await store.write(key, payload(bytes), {}, signal);
   return { digest: digestOf(bytes) };
 }
 
 /** Writes only when nothing is there; `created` is false when something is. */
 export async function createJson(store: Store, key: string, value: unknown, signal: AbortSignal): Promise<boolean> {
-  const receipt = await store.write(
-    key,
-    Buffer.from(`${JSON.stringify(value, null, 1)}\n`),
-    { ifAbsent: true },
-    signal,
-  );
+  const bytes = Buffer.from(`${JSON.stringify(value, null, 1)}\n`);
+  const receipt = await store.write(key, payload(bytes), { ifAbsent: true }, signal);
   return receipt.created;
 }
 
@@ -77,7 +72,7 @@ export async function writeJsonLines(
   signal: AbortSignal,
 ): Promise<{ readonly digest: string }> {
   const bytes = Buffer.from(values.map((value) => `${JSON.stringify(value)}\n`).join(''));
-  await store.write(key, bytes, {}, signal);
+  await store.write(key, payload(bytes), {}, signal);
   return { digest: digestOf(bytes) };
 }
 

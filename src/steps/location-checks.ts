@@ -4,6 +4,7 @@ import { ConfigurationError, UnavailableError } from '../domain/errors';
 import { below } from '../domain/names';
 import type { ResolvedPlan } from '../domain/plan';
 import type { Cluster, RepositoryDefinition } from '../elasticsearch/cluster';
+import { payload } from '../storage';
 import type { Store } from '../storage/store';
 import type { Findings } from './findings';
 import { readBytes } from './files';
@@ -33,7 +34,7 @@ export async function probeTarget(store: Store, prefix: string, findings: Findin
   const key = `${prefix}/probe-${randomUUID()}`;
   await findings.attempt(async () => {
     const body = Buffer.from('snapferry probe\n');
-    await store.write(key, body, {}, signal);
+    await store.write(key, payload(body), {}, signal);
     try {
       const head = await store.head(key, signal);
       const bytes = await readBytes(store, key, signal);

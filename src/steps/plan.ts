@@ -9,6 +9,7 @@ import { below } from '../domain/names';
 import type { RoundKeys } from '../domain/names';
 import { readManifest } from '../repository';
 import type { Manifest, ManifestBlob, RepositoryData } from '../repository';
+import { payload } from '../storage';
 import type { Store } from '../storage/store';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
@@ -189,7 +190,7 @@ class PlanWriter {
   private writeVolatile(volatile: ReadonlyMap<string, Buffer>): Promise<void> {
     return inParallel([...volatile], WRITES_AT_ONCE, this.context.signal, async ([key, bytes], signal, n) => {
       assertMayAct(this.context, WRITE_TIMEOUT_MS);
-      await this.store.write(this.round.volatile(key), bytes, {}, signal);
+      await this.store.write(this.round.volatile(key), payload(bytes), {}, signal);
       if (n % PROGRESS_EVERY === 0) this.context.progress({ step: 'saving volatile metadata', files: n + 1 });
     });
   }

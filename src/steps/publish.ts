@@ -3,6 +3,7 @@ import type { PublishInput, PublishResult } from '../domain/exchange';
 import { below } from '../domain/names';
 import type { RoundKeys, WorkKeys } from '../domain/names';
 import { indexLatestKey } from '../repository';
+import { payload } from '../storage';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
 import { digestOf, readBytes, readJson, requireJson, writeJson } from './files';
@@ -124,7 +125,7 @@ class Publication {
     assertMayAct(this.context, WRITE_TIMEOUT_MS);
     await writeJson(targetStore, publishedKey(keys, generation), record, this.context.signal);
     assertMayAct(this.context, WRITE_TIMEOUT_MS);
-    const { created } = await targetStore.write(this.indexN, bytes, { ifAbsent: true }, this.context.signal);
+    const { created } = await targetStore.write(this.indexN, payload(bytes), { ifAbsent: true }, this.context.signal);
     if (created) return;
     const there = await readBytes(targetStore, this.indexN, this.context.signal);
     if (there?.equals(bytes) !== true) throw this.strangers(this.indexN);
@@ -136,7 +137,7 @@ class Publication {
     const before = await readBytes(targetStore, this.indexLatest, this.context.signal);
     if (before?.equals(bytes) === true) return;
     assertMayAct(this.context, WRITE_TIMEOUT_MS);
-    await targetStore.write(this.indexLatest, bytes, {}, this.context.signal);
+    await targetStore.write(this.indexLatest, payload(bytes), {}, this.context.signal);
     const after = await readBytes(targetStore, this.indexLatest, this.context.signal);
     if (after?.equals(bytes) === true) return;
     throw new RepositoryChangedError('Another attempt published at the same time', {

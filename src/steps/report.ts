@@ -1,6 +1,7 @@
 import type { FreezeOutcome, ReportInput, ReportPlace } from '../domain/exchange';
 import type { Ledger, LedgerRow } from '../domain/ledger';
 import { matchesPattern } from '../domain/patterns';
+import { payload } from '../storage';
 import type { StepContext } from './context';
 import { digestOf, readBytes, readJson, writeJson } from './files';
 import { openMigration } from './migration';
@@ -60,7 +61,7 @@ export async function writeReport(deps: StepDeps, input: ReportInput, context: S
   const migration = await openMigration(deps, input.plan, context);
   const { targetStore, keys } = migration;
   const report = await compose(migration, input, context.signal);
-  await targetStore.write(`${keys.prefix}/report.md`, Buffer.from(reportPage(report)), {}, context.signal);
+  await targetStore.write(`${keys.prefix}/report.md`, payload(Buffer.from(reportPage(report))), {}, context.signal);
   const { digest } = await writeJson(targetStore, keys.report, report, context.signal);
   return { store: input.plan.store, key: keys.report, digest };
 }

@@ -8,7 +8,9 @@ import { BlobCorruptError, BlobMissingError, RepositoryChangedError, Unavailable
 import type { ManifestBlob } from '../repository/manifest';
 import { combineCrc32, crc32, footerCrc32, showCrc32 } from './crc32';
 import { keyBelow } from './keys';
-import type { Store, UploadedPart, WriteReceipt } from './store';
+import { payload } from './payload';
+import type { Payload } from './payload';
+import type { BlobInfo, Store, UploadedPart, WriteReceipt } from './store';
 
 /** A repository's place in a store. */
 export interface CopySource {
@@ -144,8 +146,8 @@ class FileCopy {
   }
 
   async #copyWhole(blob: ManifestBlob): Promise<BlobProof> {
-    const body = await this.#read(blob, {}, blob.length);
-    const crc = crc32(body);
+    const body = payload(...(await this.#read(blob, {}, blob.length)));
+    const crc = body.crc32;
     this.#assertSound(blob, crc);
     const receipt = await this.target.store.write(this.#targetKey(blob), body, {}, this.#signal);
     this.#assertHeld(blob, crc, receipt);
@@ -190,15 +192,15 @@ class FileCopy {
     const held = listed?.length === length ? listed : undefined;
     if (held && sent?.length === length && sent.etag === held.etag) return;
 
-    const body = await this.#read(blob, { offset, length, ifMatch: sourceEtag }, length);
+    const body = payload(...(await this.#read(blob, { offset, length, ifMatch: sourceEtag }, length)));
     // Sent by an attempt that died before it could say so. Its etag is the MD5 unless the store encrypts.
-    const isThere = held?.etag.toLowerCase() === createHash('md5').update(body).digest('hex');
+    const isThere = held?.etag.toLowerCase() === md5(body);
     const part = held && isThere ? held : await this.#uploadPart(blob, upload.id, number, body);
-    upload.sent.set(number, { number, length, etag: part.etag, crc32: crc32(body) });
+    upload.sent.set(number, { number, length, etag: part.etag, crc32: body.crc32 });
     this.#reportUpload(blob, upload);
   }
 
-  async #uploadPart(blob: ManifestBlob, uploadId: string, number: number, body: Buffer): Promise<UploadedPart> {
+  async #uploadPart(blob: ManifestBlob, uploadId: string, number: number, body: Payload): Promise<UploadedPart> {
     const { uploads } = this.target.store;
     try {
       const part = await uploads.part(this.#targetKey(blob), uploadId, number, body, this.#signal);
@@ -273,13 +275,23 @@ class FileCopy {
     const key = this.#targetKey(blob);
     const held = await this.target.store.head(key, this.#signal);
     if (held?.length !== blob.length) return undefined;
-    let readBack = 0;
-    for await (const bytes of this.target.store.read(key, { ifMatch: matching(held.etag) }, this.#signal)) {
-      readBack = crc32(bytes, readBack);
-    }
+    const readBack = await this.#readBack(key, held);
     if (readBack !== crc) return undefined;
     this.#assertSound(blob, crc);
     return proofOf(blob, crc, { etag: held.etag, checksum: showCrc32(readBack), requestId: undefined });
+  }
+
+  /** The CRC32 of what the target holds, read piece by piece. */
+  async #readBack(key: string, { length, etag }: BlobInfo): Promise<number> {
+    const memory = Buffer.allocUnsafe(Math.min(PART_BYTES, length));
+    let crc = 0;
+    for (let offset = 0; offset < length; offset += memory.length) {
+      const piece = memory.subarray(0, length - offset);
+      const range = { offset, length: piece.length, ifMatch: matching(etag), into: () => [piece] };
+      await this.target.store.read(key, range, this.#signal);
+      crc = crc32(piece, crc);
+    }
+    return crc;
   }
 
   /** Parts cost storage until they are aborted. Failing to is reported by nobody: the fault that led here matters. */
@@ -321,22 +333,26 @@ class FileCopy {
     blob: ManifestBlob,
     range: { offset?: number; length?: number; ifMatch?: string },
     length: number,
-  ): Promise<Buffer> {
-    const body = Buffer.allocUnsafe(length);
-    let received = 0;
-    for await (const bytes of this.source.store.read(this.#sourceKey(blob), range, this.#signal)) {
-      if (received + bytes.length > length) throw this.#wrongLength(blob, received + bytes.length);
-      received += bytes.copy(body, received);
+  ): Promise<readonly Buffer[]> {
+    let answered = length;
+    const into = (bytes: number) => {
+      answered = bytes;
+      if (answered !== length) throw new Error('an answer of another length');
+      return [Buffer.allocUnsafe(length)];
+    };
+    try {
+      return (await this.source.store.read(this.#sourceKey(blob), { ...range, into }, this.#signal)).buffers;
+    } catch (error) {
+      if (answered !== length) throw await this.#answeredOtherwise(blob, length, answered);
+      throw error;
     }
-    if (received < length) throw await this.#endedEarly(blob, length, received);
-    return body;
   }
 
-  /** A stream that ended early may be whole the next time; a blob that is too short stays so. */
-  async #endedEarly(blob: ManifestBlob, expected: number, received: number): Promise<Error> {
+  /** An answer that was cut short may be whole the next time; a blob that is too short stays so. */
+  async #answeredOtherwise(blob: ManifestBlob, expected: number, answered: number): Promise<Error> {
     await this.#headSource(blob);
-    return new UnavailableError('The source ended early.', {
-      subject: { ...this.#about(this.source, blob), expected, received },
+    return new UnavailableError('The source answered with fewer or more bytes than the blob has.', {
+      subject: { ...this.#about(this.source, blob), expected, answered },
     });
   }
 
@@ -389,6 +405,12 @@ function expectedCrc32({ blobs }: CopyFile): number {
 
 function combined(pieces: readonly { length: number; crc32: number }[]): number {
   return pieces.reduce((crc, piece) => combineCrc32(crc, piece.crc32, piece.length), 0);
+}
+
+function md5({ buffers }: Payload): string {
+  const hash = createHash('md5');
+  for (const buffer of buffers) hash.update(buffer);
+  return hash.digest('hex');
 }
 
 function inOrder(upload: OpenUpload): CursorPart[] {

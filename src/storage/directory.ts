@@ -31,7 +31,18 @@ import {
 } from '../domain/errors';
 import { crc32, showCrc32 } from './crc32';
 import { compareKeys } from './keys';
-import type { BlobInfo, ReadOptions, Store, UploadedPart, Uploads, WriteOptions, WriteReceipt } from './store';
+import { fill, memoryFor } from './memory';
+import type { Payload } from './payload';
+import type {
+  BlobInfo,
+  ReadOptions,
+  ReadReceipt,
+  Store,
+  UploadedPart,
+  Uploads,
+  WriteOptions,
+  WriteReceipt,
+} from './store';
 
 const TEMPORARY = '.snapferry-tmp';
 const FILE_MODE = 0o644;
@@ -80,7 +91,7 @@ class DirectoryStore implements Store {
     return stats?.isFile() ? infoOf(key, stats) : undefined;
   }
 
-  async *read(key: string, options: ReadOptions, signal: AbortSignal): AsyncGenerator<Buffer> {
+  async read(key: string, options: ReadOptions, signal: AbortSignal): Promise<ReadReceipt> {
     signal.throwIfAborted();
     const file = await this.openBlob(key);
     try {
@@ -90,17 +101,19 @@ class DirectoryStore implements Store {
         throw new RepositoryChangedError('A blob was replaced while it was read.', { subject: this.subject(key) });
       }
       const offset = options.offset ?? 0;
-      const length = options.length ?? Number(stats.size) - offset;
-      yield* this.readRange(file, key, offset, length, signal);
+      const length = options.length ?? Math.max(0, Number(stats.size) - offset);
+      const buffers = memoryFor(length, options);
+      await this.readRange(file, key, offset, buffers, signal);
+      return { buffers, etag: etagOf(stats) };
     } finally {
       await file.close();
     }
   }
 
-  async write(key: string, body: Buffer, options: WriteOptions, signal: AbortSignal): Promise<WriteReceipt> {
+  async write(key: string, body: Payload, options: WriteOptions, signal: AbortSignal): Promise<WriteReceipt> {
     return this.publish(key, options, signal, async (file) => {
-      await file.writeFile(body, { signal });
-      return crc32(body);
+      for (const buffer of body.buffers) await file.writeFile(buffer, { signal });
+      return body.crc32;
     });
   }
 
@@ -156,7 +169,12 @@ class DirectoryStore implements Store {
       await file.sync();
       const stats = await file.stat({ bigint: true });
       let held = 0;
-      for await (const bytes of this.readRange(file, key, 0, Number(stats.size), signal)) held = crc32(bytes, held);
+      const memory = Buffer.allocUnsafe(Math.min(READ_BYTES, Number(stats.size)));
+      for (let offset = 0; offset < Number(stats.size); offset += memory.length) {
+        const bytes = memory.subarray(0, Number(stats.size) - offset);
+        await this.readRange(file, key, offset, [bytes], signal);
+        held = crc32(bytes, held);
+      }
       if (held !== wanted) {
         throw new BlobCorruptError('The file system holds other bytes than were written: check the disk.', {
           subject: { ...this.subject(key), wrote: showCrc32(wanted), held: showCrc32(held) },
@@ -168,25 +186,26 @@ class DirectoryStore implements Store {
     }
   }
 
-  /** Exactly `length` bytes from `offset`; fewer are an `UnavailableError`. */
-  private async *readRange(
+  /** Fills the buffers from `offset`; fewer bytes are an `UnavailableError`. */
+  private async readRange(
     file: FileHandle,
     key: string,
     offset: number,
-    length: number,
+    buffers: readonly Buffer[],
     signal: AbortSignal,
-  ): AsyncGenerator<Buffer> {
-    for (let done = 0; done < length;) {
+  ): Promise<void> {
+    const filling = fill(buffers);
+    for (let rest = filling.rest(); rest.length > 0; rest = filling.rest()) {
       signal.throwIfAborted();
-      const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, length - done));
-      const { bytesRead } = await this.attempt(file.read(buffer, 0, buffer.length, offset + done), { key });
+      const position = offset + filling.filled;
+      const length = Math.min(READ_BYTES, rest.length);
+      const { bytesRead } = await this.attempt(file.read(rest, 0, length, position), { key });
       if (bytesRead === 0) {
         throw new UnavailableError('A file ended before the bytes that were asked for.', {
-          subject: { ...this.subject(key), expected: offset + length, received: offset + done },
+          subject: { ...this.subject(key), received: position },
         });
       }
-      done += bytesRead;
-      yield buffer.subarray(0, bytesRead);
+      filling.advance(bytesRead);
     }
   }
 
@@ -295,13 +314,13 @@ class DirectoryUploads implements Uploads {
     return uploadId;
   }
 
-  async part(key: string, uploadId: string, number: number, body: Buffer, signal: AbortSignal): Promise<UploadedPart> {
+  async part(key: string, uploadId: string, number: number, body: Payload, signal: AbortSignal): Promise<UploadedPart> {
     signal.throwIfAborted();
     const folder = await this.folderOf(key, uploadId);
     if (folder === undefined) throw this.unknown(key, uploadId);
     const temporary = join(folder, randomUUID());
     const write = async () => {
-      await writeFile(temporary, body, { mode: FILE_MODE, flush: true, signal });
+      await writeFile(temporary, body.buffers, { mode: FILE_MODE, flush: true, signal });
       await rename(temporary, join(folder, String(number)));
       return partOf(number, await lstat(join(folder, String(number)), { bigint: true }));
     };

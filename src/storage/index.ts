@@ -2,7 +2,16 @@
  * Where blobs lie: the port, its adapters, and the two things done with stores. `march` compares what two of them list;
  * `copyFile` moves one file and proves it. Nothing here knows what a snapshot is.
  */
-export type { BlobInfo, ReadOptions, Store, UploadedPart, Uploads, WriteOptions, WriteReceipt } from './store';
+export type {
+  BlobInfo,
+  ReadOptions,
+  ReadReceipt,
+  Store,
+  UploadedPart,
+  Uploads,
+  WriteOptions,
+  WriteReceipt,
+} from './store';
 export type { DirectoryConnection, OssConnection, S3Connection, StoreConnection } from './open';
 export { openStore } from './open';
 export { openDirectory } from './directory';
@@ -11,6 +20,8 @@ export { openS3 } from './s3';
 export type { BlobProof, CopyCursor, CopyFile, CopyOptions, CopySource, CopyTarget, CursorPart } from './copy';
 export { copyFile } from './copy';
 export type { Pair } from './march';
+export type { Payload } from './payload';
+export { joined, payload } from './payload';
 export { march } from './march';
 export { compareKeys, keyBelow } from './keys';
 export { combineCrc32, crc32, footerCrc32, showCrc32 } from './crc32';

@@ -27,10 +27,22 @@ import {
   UnavailableError,
 } from '../domain/errors';
 import { untilAborted } from './abort';
-import { crc32, showCrc32 } from './crc32';
+import { showCrc32 } from './crc32';
 import { compareKeys } from './keys';
+import { fill, memoryFor } from './memory';
+import { joined } from './payload';
+import type { Payload } from './payload';
 import { fromS3 } from './s3-errors';
-import type { BlobInfo, ReadOptions, Store, UploadedPart, Uploads, WriteOptions, WriteReceipt } from './store';
+import type {
+  BlobInfo,
+  ReadOptions,
+  ReadReceipt,
+  Store,
+  UploadedPart,
+  Uploads,
+  WriteOptions,
+  WriteReceipt,
+} from './store';
 
 export interface S3Credentials {
   readonly accessKeyId: string;
@@ -118,8 +130,8 @@ class S3Store implements Store {
     }
   }
 
-  async *read(key: string, options: ReadOptions, signal: AbortSignal): AsyncGenerator<Buffer> {
-    if (options.length === 0) return;
+  async read(key: string, options: ReadOptions, signal: AbortSignal): Promise<ReadReceipt> {
+    if (options.length === 0) return { buffers: [], etag: options.ifMatch ?? '' };
     const command = new GetObjectCommand({
       Bucket: this.#bucket,
       Key: key,
@@ -131,11 +143,14 @@ class S3Store implements Store {
     let received = 0;
     try {
       const expected = this.#expectedBytes(key, options, answer);
+      const filling = fill(memoryFor(expected, options));
       for await (const chunk of body) {
         received += (chunk as Buffer).length;
-        yield chunk as Buffer;
+        if (received > expected) break;
+        filling.take(chunk as Buffer);
       }
       if (received !== expected) throw this.#endedEarly(key, expected, received);
+      return { buffers: filling.buffers, etag: bare(answer.ETag) };
     } catch (error) {
       if (signal.aborted) throw signal.reason;
       throw fromS3(error, { ...this.#subject(key), received });
@@ -145,12 +160,12 @@ class S3Store implements Store {
     }
   }
 
-  async write(key: string, body: Buffer, options: WriteOptions, signal: AbortSignal): Promise<WriteReceipt> {
-    const crc = crc32(body);
+  async write(key: string, body: Payload, options: WriteOptions, signal: AbortSignal): Promise<WriteReceipt> {
+    const crc = body.crc32;
     const command = new PutObjectCommand({
       Bucket: this.#bucket,
       Key: key,
-      Body: body,
+      Body: joined(body.buffers),
       ChecksumCRC32: encodeCrc32(crc),
       IfNoneMatch: options.ifAbsent ? '*' : undefined,
       ...this.#encryption,
@@ -193,13 +208,13 @@ class S3Store implements Store {
     },
 
     part: async (key, uploadId, number, body, signal) => {
-      const crc = crc32(body);
+      const crc = body.crc32;
       const command = new UploadPartCommand({
         Bucket: this.#bucket,
         Key: key,
         UploadId: uploadId,
         PartNumber: number,
-        Body: body,
+        Body: joined(body.buffers),
         ChecksumCRC32: encodeCrc32(crc),
       });
       const about = { key, uploadId, part: number };

@@ -1,3 +1,5 @@
+import type { Payload } from './payload';
+
 /**
  * The port over one bucket or directory. Keys are relative to its root, `/`-separated, without a leading slash.
  *
@@ -17,18 +19,19 @@ export interface Store {
   head(key: string, signal: AbortSignal): Promise<BlobInfo | undefined>;
 
   /**
-   * Streams the bytes `[offset, offset + length)`; to the end without a range. Throws `BlobMissingError`, and
-   * `RepositoryChangedError` when `ifMatch` (an etag from `head`) no longer holds. A body that ends early is an
-   * `UnavailableError`, never a short success.
+   * The bytes `[offset, offset + length)`; to the end without a length. Throws `BlobMissingError`, and
+   * `RepositoryChangedError` when `ifMatch` (an etag from `head`) no longer holds. A body that ends early is asked for
+   * again from where it ended, then an `UnavailableError`, never a short success. Until it settles it owns the memory
+   * that `into` gave.
    */
-  read(key: string, options: ReadOptions, signal: AbortSignal): AsyncIterable<Buffer>;
+  read(key: string, options: ReadOptions, signal: AbortSignal): Promise<ReadReceipt>;
 
   /**
-   * Writes the whole blob; visible only when complete. The store is given the CRC32 of `body` and refuses other bytes
+   * Writes the whole blob; visible only when complete. The store is given a checksum of `body` and refuses other bytes
    * (`BlobCorruptError`). With `ifAbsent`, an existing blob is left alone and `created` is false. May have written
    * although it throws `UnavailableError`.
    */
-  write(key: string, body: Buffer, options: WriteOptions, signal: AbortSignal): Promise<WriteReceipt>;
+  write(key: string, body: Payload, options: WriteOptions, signal: AbortSignal): Promise<WriteReceipt>;
 
   /** A blob that does not exist is no error. */
   delete(key: string, signal: AbortSignal): Promise<void>;
@@ -48,6 +51,17 @@ export interface ReadOptions {
   readonly offset?: number;
   readonly length?: number;
   readonly ifMatch?: string;
+  /**
+   * Memory for as many bytes as the answer will have: buffers that follow one another. Without it, new memory. A
+   * caller that knows the length refuses another one by throwing.
+   */
+  readonly into?: (length: number) => readonly Buffer[];
+}
+
+export interface ReadReceipt {
+  /** What `into` gave, filled. */
+  readonly buffers: readonly Buffer[];
+  readonly etag: string;
 }
 
 export interface WriteOptions {
@@ -74,8 +88,8 @@ export interface Uploads {
   /** Smallest part (but the last) that the store takes, in bytes. */
   readonly minPartBytes: number;
   begin(key: string, signal: AbortSignal): Promise<string>;
-  /** The same number again replaces the part. The store is given the CRC32 and refuses other bytes. */
-  part(key: string, uploadId: string, number: number, body: Buffer, signal: AbortSignal): Promise<UploadedPart>;
+  /** The same number again replaces the part. The store is given a checksum and refuses other bytes. */
+  part(key: string, uploadId: string, number: number, body: Payload, signal: AbortSignal): Promise<UploadedPart>;
   /** Ascending by number; `undefined` when the store knows no such upload (completed or aborted). */
   parts(key: string, uploadId: string, signal: AbortSignal): Promise<readonly UploadedPart[] | undefined>;
   /** `parts` ascending. Throws `BlobMissingError` when the upload is unknown: the caller heads the key and compares. */

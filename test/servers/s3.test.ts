@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { BlobCorruptError, ConfigurationError } from '../../src/domain/errors';
 import type { S3Options } from '../../src/storage';
+import { payload } from '../../src/storage/payload';
 import { combineCrc32, copyFile, crc32, openDirectory, openS3, showCrc32 } from '../../src/storage';
 import type { S3Server } from '../../stack';
 import { startVersitygw } from '../../stack';
@@ -72,7 +73,7 @@ describe('what S3 adds', () => {
     const directory = { store: openDirectory(root), basePath: 'from' };
     const s3 = { store: open(bucket), basePath: 'base path/+' };
     const back = { ...directory, basePath: 'back' };
-    await directory.store.write('from/__0', body, {}, NEVER);
+    await directory.store.write('from/__0', payload(body), {}, NEVER);
     const options = { signal: NEVER, progress: () => {}, onCursor: () => {}, multipartBytes: 1_000_000, partBytes: 1 };
     const [there] = await copyFile(directory, s3, { blobs: [blob] }, options);
     const [here] = await copyFile(s3, back, { blobs: [blob] }, { ...options, partBytes: 5_000_000 });
@@ -85,11 +86,11 @@ describe('what S3 adds', () => {
     const store = open(await newBucket());
     const [first, second] = [randomBytes(store.uploads.minPartBytes), randomBytes(10)];
     const whole = combineCrc32(crc32(first), crc32(second), second.length);
-    const receipt = await store.write('whole', Buffer.concat([first, second]), {}, NEVER);
+    const receipt = await store.write('whole', payload(Buffer.concat([first, second])), {}, NEVER);
     const id = await store.uploads.begin('parts', NEVER);
     const parts = [
-      await store.uploads.part('parts', id, 1, first, NEVER),
-      await store.uploads.part('parts', id, 2, second, NEVER),
+      await store.uploads.part('parts', id, 1, payload(first), NEVER),
+      await store.uploads.part('parts', id, 2, payload(second), NEVER),
     ];
     const completed = await store.uploads.complete('parts', id, parts, NEVER);
     expect([receipt.checksum, completed.checksum]).toEqual([showCrc32(whole), showCrc32(whole)]);
@@ -101,10 +102,12 @@ describe('what S3 adds', () => {
     const wire = await brokenWire();
     try {
       const broken = open(bucket, { endpoint: wire.endpoint });
-      await expect(broken.write('blob', randomBytes(1000), {}, NEVER)).rejects.toThrow(BlobCorruptError);
+      await expect(broken.write('blob', payload(randomBytes(1000)), {}, NEVER)).rejects.toThrow(BlobCorruptError);
       expect(await store.head('blob', NEVER)).toBeUndefined();
       const id = await store.uploads.begin('blob', NEVER);
-      await expect(broken.uploads.part('blob', id, 1, randomBytes(1000), NEVER)).rejects.toThrow(BlobCorruptError);
+      await expect(broken.uploads.part('blob', id, 1, payload(randomBytes(1000)), NEVER)).rejects.toThrow(
+        BlobCorruptError,
+      );
       expect(await store.uploads.parts('blob', id, NEVER)).toEqual([]);
     } finally {
       await wire.stop();
@@ -116,14 +119,14 @@ describe('what S3 adds', () => {
     ['a wrong secret', { accessKeyId: 'snapferry', secretAccessKey: 'planted-secret-0000' }],
   ])('%s is a ConfigurationError for every call, never "not found", and shows no secret', async (_, wrong) => {
     const bucket = await newBucket();
-    await open(bucket).write('blob', Buffer.from('x'), {}, NEVER);
+    await open(bucket).write('blob', payload(Buffer.from('x')), {}, NEVER);
     const store = open(bucket, { credentials: async () => wrong });
     const calls = [
       store.head('blob', NEVER),
       store.head('none', NEVER),
       collect(store, 'blob'),
-      store.write('blob', Buffer.from('y'), {}, NEVER),
-      store.write('blob', Buffer.from('y'), { ifAbsent: true }, NEVER),
+      store.write('blob', payload(Buffer.from('y')), {}, NEVER),
+      store.write('blob', payload(Buffer.from('y')), { ifAbsent: true }, NEVER),
       store.delete('blob', NEVER),
       store.uploads.begin('blob', NEVER),
       store.uploads.parts('blob', 'x', NEVER),
@@ -141,7 +144,7 @@ describe('what S3 adds', () => {
     const calls = [
       store.head('blob', NEVER),
       collect(store, 'blob'),
-      store.write('blob', Buffer.from('y'), {}, NEVER),
+      store.write('blob', payload(Buffer.from('y')), {}, NEVER),
       store.delete('blob', NEVER),
       store.uploads.begin('blob', NEVER),
       store.list('', NEVER)[Symbol.asyncIterator]().next(),

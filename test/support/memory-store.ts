@@ -9,9 +9,13 @@ import {
 } from '../../src/domain/errors';
 import { crc32, showCrc32 } from '../../src/storage/crc32';
 import { compareKeys } from '../../src/storage/keys';
+import { fill, memoryFor } from '../../src/storage/memory';
+import { joined } from '../../src/storage/payload';
+import type { Payload } from '../../src/storage/payload';
 import type {
   BlobInfo,
   ReadOptions,
+  ReadReceipt,
   Store,
   UploadedPart,
   Uploads,
@@ -32,7 +36,7 @@ export type Effect =
   | 'hang'
   /** read: half of the bytes, and the connection breaks. */
   | 'cut'
-  /** read: half of the bytes, and the stream ends as if that were all. */
+  /** read: half of the bytes, as if that were all. */
   | 'truncate'
   /** read: one bit is not as it is in the store. write and part: one bit is lost on the way, and the store notices. */
   | 'flip'
@@ -100,7 +104,7 @@ export class MemoryStore implements Store {
     return this.blobs.has(key) ? this.#info(key) : undefined;
   }
 
-  async *read(key: string, options: ReadOptions, signal: AbortSignal): AsyncGenerator<Buffer> {
+  async read(key: string, options: ReadOptions, signal: AbortSignal): Promise<ReadReceipt> {
     const effect = await this.#meet('read', key, signal);
     const blob = this.blobs.get(key);
     if (!blob) throw new BlobMissingError('A blob is not in the store.', { subject: this.#subject(key) });
@@ -111,20 +115,20 @@ export class MemoryStore implements Store {
     const length = options.length ?? blob.length - offset;
     const asked = blob.subarray(offset, offset + length);
     const bytes = effect === 'flip' ? flipped(asked) : asked;
-    const half = Math.floor(bytes.length / 2);
-    yield Buffer.from(bytes.subarray(0, half));
-    signal.throwIfAborted();
-    if (effect === 'truncate') return;
     if (effect === 'cut' || asked.length < length) throw this.#unavailable(key);
-    yield Buffer.from(bytes.subarray(half));
+    const held = effect === 'truncate' ? bytes.subarray(0, Math.floor(bytes.length / 2)) : bytes;
+    const filling = fill(memoryFor(held.length, options));
+    signal.throwIfAborted();
+    filling.take(held);
+    return { buffers: filling.buffers, etag: this.#etags.get(key)! };
   }
 
-  async write(key: string, body: Buffer, options: WriteOptions, signal: AbortSignal): Promise<WriteReceipt> {
+  async write(key: string, body: Payload, options: WriteOptions, signal: AbortSignal): Promise<WriteReceipt> {
     const effect = await this.#meet('write', key, signal);
     if (options.ifAbsent && this.blobs.has(key)) {
       return { created: false, etag: this.#etags.get(key)!, checksum: undefined, requestId: undefined };
     }
-    this.put(key, this.#received(key, body, effect));
+    this.put(key, this.#received(key, joined(body.buffers), effect));
     if (effect === 'lost-answer') throw this.#unavailable(key);
     return this.#receipt(key);
   }
@@ -149,7 +153,7 @@ export class MemoryStore implements Store {
       const effect = await this.#meet('part', `${key} ${number}`, signal);
       const upload = this.#upload(key, uploadId);
       if (!upload) throw this.#unknownUpload(key);
-      const held = this.#received(key, body, effect);
+      const held = this.#received(key, joined(body.buffers), effect);
       const info = { number, length: held.length, etag: this.#etag(held) };
       upload.parts.set(number, { body: held, info });
       if (effect === 'lost-answer') throw this.#unavailable(key);

@@ -8,6 +8,7 @@ import {
 } from '../../../src/domain/errors';
 import type { ManifestBlob } from '../../../src/repository';
 import type { CopyCursor, CopyFile, CopyOptions } from '../../../src/storage';
+import { payload } from '../../../src/storage/payload';
 import { copyFile, crc32, showCrc32 } from '../../../src/storage';
 import type { Effect, Fault } from '../../support/memory-store';
 import { MemoryStore } from '../../support/memory-store';
@@ -252,7 +253,7 @@ describe('a large file', () => {
     scene.target.inject({ call: 'part', nth: 3, effect: 'unavailable' });
     await expect(scene.copy(PARTS)).rejects.toThrow(UnavailableError);
     const { uploadId } = scene.cursor!;
-    await scene.target.uploads.part('to/__0', uploadId, 1, randomBytes(PART), NEVER);
+    await scene.target.uploads.part('to/__0', uploadId, 1, payload(randomBytes(PART)), NEVER);
     await scene.copy(PARTS);
     scene.expectCopied();
   });

@@ -13,6 +13,7 @@ import {
   UnavailableError,
 } from '../../../src/domain/errors';
 import type { S3Options, Store } from '../../../src/storage';
+import { payload } from '../../../src/storage/payload';
 import { openS3 } from '../../../src/storage';
 import { collect } from '../../contract/store';
 
@@ -82,7 +83,7 @@ describe('an answer is classified by its code, and by its status where it has no
     [502, 'SomethingNew', UnavailableError],
   ])('%i %s', async (status, code, expected) => {
     const store = await serve((_, response) => refuse(response, status, code));
-    const error = await failure(store.write('a/__0', Buffer.from('x'), {}, NEVER));
+    const error = await failure(store.write('a/__0', payload(Buffer.from('x')), {}, NEVER));
     expect(error).toBeInstanceOf(expected);
     expect(error!.subject).toMatchObject({ store: 's3://bucket', key: 'a/__0', code, status, requestId: 'R1' });
     const shown = inspect(error, { depth: 9, showHidden: true }) + JSON.stringify(error);
@@ -110,7 +111,7 @@ describe('an answer is classified by its code, and by its status where it has no
   test('a clock that is wrong is said in words, with both clocks', async () => {
     const date = 'Tue, 01 Jan 2030 00:00:00 GMT';
     const store = await serve((_, response) => refuse(response, 403, 'RequestTimeTooSkewed', { date }));
-    const error = await failure(store.write('a', Buffer.from('x'), {}, NEVER));
+    const error = await failure(store.write('a', payload(Buffer.from('x')), {}, NEVER));
     expect(error!.message).toContain('clock');
     expect(error!.subject['storeClock']).toBe('2030-01-01T00:00:00.000Z');
     expect(Date.parse(String(error!.subject['workerClock']))).toBeGreaterThan(Date.now() - 10_000);
@@ -118,7 +119,7 @@ describe('an answer is classified by its code, and by its status where it has no
 
   test('what the server asks for is handed on: Retry-After', async () => {
     const store = await serve((_, response) => refuse(response, 503, 'SlowDown', { 'retry-after': '1' }));
-    const error = await failure(store.write('a', Buffer.from('x'), {}, NEVER));
+    const error = await failure(store.write('a', payload(Buffer.from('x')), {}, NEVER));
     expect((error as UnavailableError).retryAfterMs).toBe(1_000);
     expect(requests).toHaveLength(3);
   });
@@ -149,7 +150,7 @@ test('credentials are asked for again before every request', async () => {
 test('a write carries its CRC32, its condition and the encryption that was asked for', async () => {
   const encryption = { type: 'aws:kms', keyId: 'k1' } as const;
   const store = await serve((_, response) => void response.writeHead(200, { etag: '"e"' }).end(), { encryption });
-  await store.write('a', Buffer.from('123456789'), { ifAbsent: true }, NEVER);
+  await store.write('a', payload(Buffer.from('123456789')), { ifAbsent: true }, NEVER);
   expect(requests[0]!.headers).toMatchObject({
     'x-amz-checksum-crc32': 'y/Q5Jg==',
     'content-length': '9',
@@ -163,8 +164,8 @@ test('a write carries its CRC32, its condition and the encryption that was asked
 test('a store that answers with another checksum than was sent holds other bytes', async () => {
   const headers = { etag: '"e"', 'x-amz-checksum-crc32': 'AAAAAA==' };
   const store = await serve((_, response) => void response.writeHead(200, headers).end());
-  await expect(store.write('a', Buffer.from('x'), {}, NEVER)).rejects.toThrow(BlobCorruptError);
-  await expect(store.uploads.part('a', 'u', 1, Buffer.from('x'), NEVER)).rejects.toThrow(BlobCorruptError);
+  await expect(store.write('a', payload(Buffer.from('x')), {}, NEVER)).rejects.toThrow(BlobCorruptError);
+  await expect(store.uploads.part('a', 'u', 1, payload(Buffer.from('x')), NEVER)).rejects.toThrow(BlobCorruptError);
 });
 
 describe('a body that is not what was asked for is never a success', () => {
