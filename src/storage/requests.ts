@@ -3,8 +3,8 @@
  * every failure made one of the family by the vendor's table. The two differ in signatures, headers and errors only.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { MigrationError, RepositoryChangedError, UnavailableError } from '../domain/errors';
-import type { Subject } from '../domain/errors';
+import { RepositoryChangedError, UnavailableError } from '../domain/errors';
+import type { MigrationError, Subject } from '../domain/errors';
 import { memoryFor } from './memory';
 import type { Payload } from './payload';
 import type { ReadOptions, ReadReceipt } from './store';
@@ -141,6 +141,8 @@ class Reading {
   /** Of the first answer of which bytes were kept. */
   #buffers: readonly Buffer[] | undefined;
   #etag = '';
+  /** Whether the last try found its bytes on the way; an answer without a length does not count as one. */
+  #isAnswered = false;
   /** How much of the memory is filled by answers that have ended. */
   received = 0;
   /** Of the whole blob where it is known. */
@@ -154,7 +156,9 @@ class Reading {
     this.#expected = options.length;
   }
 
+  /** For the next try. */
   headers(): Record<string, string> {
+    this.#isAnswered = false;
     const { offset, length, ifMatch } = this.options;
     const match = this.received > 0 ? this.#etag : ifMatch;
     const first = (offset ?? 0) + this.received;
@@ -166,7 +170,7 @@ class Reading {
     };
   }
 
-  /** The rest of the memory, for an answer that brings exactly the bytes that were asked for. Asks `into` again as long as nothing was kept. */
+  /** The rest of the memory, for an answer of exactly the bytes asked for. `into` is asked again while nothing was kept. */
   memory(length: number, headers: Readonly<Record<string, string>>): readonly Buffer[] {
     const offset = (this.options.offset ?? 0) + this.received;
     const range = headers['content-range'];
@@ -178,6 +182,7 @@ class Reading {
       this.#etag = bare(headers['etag']);
     }
     this.#assertSame(bare(headers['etag']));
+    this.#isAnswered = true;
     return restOf(this.#buffers!, this.received);
   }
 
@@ -186,7 +191,7 @@ class Reading {
   }
 
   isWhole(): boolean {
-    return this.#buffers !== undefined;
+    return this.#isAnswered;
   }
 
   receipt(): ReadReceipt {
