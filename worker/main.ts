@@ -19,7 +19,7 @@ export type Role = 'control' | 'transfer' | 'all';
 
 const STOP_SIGNALS = ['SIGTERM', 'SIGINT'] as const;
 
-/** In flight per transfer process: more hides latency, but every large file holds a part of 16 MiB. */
+/** Activities at a time per transfer process. They share one budget of memory and one number of requests in flight. */
 const TRANSFER_SLOTS = 8;
 
 /**

@@ -7,7 +7,7 @@ import { indicesByName, showsBlock } from './frozen-source';
 import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
 import { claimantOf, indexKey, releaseOwnership } from './ownership';
-import { mapInParallel } from './parallel';
+import { mapInParallel } from '../storage/parallel';
 import { removeRegistration } from './registration';
 import type { ManifestFile, OwnerFile } from './work-files';
 

@@ -3,19 +3,15 @@ import type { CopyUnitInput, CopyUnitResult, ReadUnitsInput, UnitLabel } from '.
 import { below } from '../domain/names';
 import type { RoundKeys } from '../domain/names';
 import type { ManifestBlob } from '../repository';
-import { copyFile, crc32, payload, showCrc32 } from '../storage';
-import type { BlobProof, CopyCursor } from '../storage';
+import { copyFile, crc32, inLanes, payload, showCrc32 } from '../storage';
+import type { BlobProof, CopyCursor, Engine } from '../storage';
 import type { StepContext } from './context';
 import { readBytes, readJsonLines, requireJson, writeJsonLines } from './files';
 import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
-import { inParallel } from './parallel';
 import { proofLine } from './proofs';
 import type { ProofLine } from './proofs';
 import type { TransferUnit, UnitFile } from './units';
-
-/** Hides the latency of small objects; a batch weighs 64 MiB at most, so this also bounds memory. */
-const FILES_AT_ONCE = 16;
 
 /** The units of one page, for the workflow: labels and counts only. */
 export async function readUnits(deps: StepDeps, input: ReadUnitsInput, context: StepContext): Promise<UnitLabel[]> {
@@ -38,7 +34,7 @@ export async function copyUnit(deps: StepDeps, input: CopyUnitInput, context: St
   const done: CopyUnitResult = { blobs: unit.blobs, bytes: unit.bytes };
   const recorded = await readJsonLines<ProofLine>(migration.targetStore, round.proof(unit.unit), context.signal);
   if (recorded.length === unit.blobs) return done;
-  const proofs = await new UnitCopy(migration, round, unit, context).run();
+  const proofs = await new UnitCopy(deps.engine, migration, round, unit, context).run();
   await writeJsonLines(migration.targetStore, round.proof(unit.unit), proofs, context.signal);
   return done;
 }
@@ -84,6 +80,7 @@ class UnitCopy {
   private bytesDone = 0;
 
   constructor(
+    private readonly engine: Engine,
     private readonly migration: Migration,
     private readonly round: RoundKeys,
     private readonly unit: TransferUnit,
@@ -95,7 +92,7 @@ class UnitCopy {
 
   async run(): Promise<ProofLine[]> {
     const { files } = this.unit;
-    await inParallel(files, FILES_AT_ONCE, this.context.signal, async (file, signal, index) => {
+    await inLanes(files, bytesOf, this.context.signal, async (file, signal, index) => {
       const proofs = (await this.doneBefore(file, index, signal)) ?? (await this.copy(file, signal));
       this.proofs.set(index, proofs);
       this.done[index] = proofs.map(doneBlob);
@@ -128,6 +125,7 @@ class UnitCopy {
     const { sourceStore, targetStore, plan } = this.migration;
     const isAlone = this.unit.files.length === 1;
     return copyFile(
+      this.engine,
       { store: sourceStore, basePath: plan.repository.source.basePath },
       { store: targetStore, basePath: plan.repository.target.basePath },
       file,

@@ -5,7 +5,7 @@ import type { Cluster, ClusterInfo, FlatSettings, IndexInfo } from '../elasticse
 import type { Findings } from './findings';
 import { indexKey, readIndexOwner, refusal } from './ownership';
 import type { Claimant } from './ownership';
-import { mapInParallel } from './parallel';
+import { mapInParallel } from '../storage/parallel';
 import type { OwnerFile, ScopedIndex } from './work-files';
 
 /** Which indices a plan means now, and what speaks against each of them. Preflight and every later scope ask the same. */

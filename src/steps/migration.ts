@@ -4,7 +4,7 @@ import type { PlanRef } from '../domain/exchange';
 import { WorkKeys } from '../domain/names';
 import type { ResolvedPlan } from '../domain/plan';
 import type { Cluster, ClusterInfo } from '../elasticsearch/cluster';
-import type { Store } from '../storage/store';
+import type { Engine, Store } from '../storage';
 import type { StepContext } from './context';
 import { requireJson } from './files';
 
@@ -13,6 +13,8 @@ export interface StepDeps {
   readonly config: Config;
   cluster(name: string): Cluster;
   store(name: string): Store;
+  /** Shared by all copies of this process. */
+  readonly engine: Engine;
   /** Search attributes that the Temporal namespace knows; empty where there is no Temporal. */
   searchAttributes(): Promise<readonly string[]>;
 }

@@ -1,7 +1,7 @@
 import type { Config } from '../config';
 import { openCluster } from '../elasticsearch';
 import type { Cluster } from '../elasticsearch/cluster';
-import { openStore } from '../storage';
+import { Engine, openStore } from '../storage';
 import type { Store } from '../storage/store';
 import type { StepDeps } from './migration';
 
@@ -16,6 +16,7 @@ export function openDeps(
     config,
     cluster: (name) => remembered(clusters, name, () => openCluster(config.cluster(name))),
     store: (name) => remembered(stores, name, () => openStore(config.store(name))),
+    engine: new Engine(),
     searchAttributes,
   };
 }

@@ -16,7 +16,7 @@ import type { StepContext } from './context';
 import { readBytes, readJson, requireJson, writeJson, writeJsonLines } from './files';
 import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
-import { inParallel } from './parallel';
+import { inParallel } from '../storage/parallel';
 import { isProvedBy, provedBefore } from './proofs';
 import { newestRepositoryData } from './source-repository';
 import { pagesOf } from './units';

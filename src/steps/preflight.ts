@@ -16,7 +16,7 @@ import { fingerprintsOf } from './migration';
 import type { PlanFile, StepDeps } from './migration';
 import { claimIndex, claimLocation, releaseOwnership } from './ownership';
 import type { Claimant } from './ownership';
-import { inParallel } from './parallel';
+import { inParallel } from '../storage/parallel';
 
 /** Search attributes that workflows set where the namespace knows them. */
 const SEARCH_ATTRIBUTES = ['SnapferryPhase', 'SnapferryRound', 'SnapferryNeedsOperator'];

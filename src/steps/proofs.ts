@@ -5,7 +5,7 @@ import type { BlobProof } from '../storage';
 import type { Store } from '../storage/store';
 import type { StepContext } from './context';
 import { readJsonLines } from './files';
-import { mapInParallel } from './parallel';
+import { mapInParallel } from '../storage/parallel';
 
 /** Proof records: one JSON line for each blob that a unit put into the target, written when the whole unit is there. */
 

@@ -8,7 +8,7 @@ import { requireJson } from './files';
 import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
 import { assertOwnsLocation, claimantOf, recordRestored, recordRestoring, requireOwnIndex } from './ownership';
-import { inParallel, mapInParallel } from './parallel';
+import { inParallel, mapInParallel } from '../storage/parallel';
 import { Polling } from './pause';
 import { registerTarget } from './registration';
 import { isFrom, judge } from './restore-state';

@@ -7,7 +7,7 @@ import { checkIndices, matchingIndices, scoped } from './index-checks';
 import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
 import { claimantOf, claimIndex } from './ownership';
-import { inParallel } from './parallel';
+import { inParallel } from '../storage/parallel';
 import type { ScopedIndex, ScopeFile } from './work-files';
 
 const CLAIMS_AT_ONCE = 16;

@@ -8,7 +8,7 @@ import { BLOCK_TIMEOUT_MS, indicesByName, removeWriteBlocks, standingOutcome } f
 import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
 import { claimantOf, requireOwnIndex } from './ownership';
-import { mapInParallel } from './parallel';
+import { mapInParallel } from '../storage/parallel';
 import type { FreezeRecord, ScopeFile } from './work-files';
 
 const OWNERS_AT_ONCE = 16;

@@ -10,7 +10,7 @@ import { requireJson, writeJson } from './files';
 import { indicesByName } from './frozen-source';
 import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
-import { mapInParallel } from './parallel';
+import { mapInParallel } from '../storage/parallel';
 import { ALWAYS_DROPPED } from './restore';
 import type { ManifestFile, ScopeFile } from './work-files';
 

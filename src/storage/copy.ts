@@ -8,6 +8,9 @@ import { BlobCorruptError, BlobMissingError, RepositoryChangedError, Unavailable
 import type { ManifestBlob } from '../repository/manifest';
 import { combineCrc32, crc32, footerCrc32, showCrc32 } from './crc32';
 import { keyBelow } from './keys';
+import { laneOf } from './engine';
+import type { Engine } from './engine';
+import { inParallel } from './parallel';
 import { payload } from './payload';
 import type { Payload } from './payload';
 import type { BlobInfo, Store, UploadedPart, WriteReceipt } from './store';
@@ -69,17 +72,26 @@ export interface CopyOptions {
   /** What the last attempt gave to `onCursor`. Only a hint: the target is asked what it holds. */
   readonly resume?: CopyCursor;
   readonly onCursor: (cursor: CopyCursor) => void;
-  /** Blobs of this length and more are sent in parts. Default 64 MiB. */
+  /** True where no manifest knows the bytes (a whole prefix is copied): then only the way is proved. Default false. */
+  readonly isUnproved?: boolean;
+  /** Blobs of this length and more are sent in parts. Default 16 MiB. */
   readonly multipartBytes?: number;
-  /** Doubled until there are at most 1,000 parts. Default 16 MiB. One part is in memory at a time. */
+  /** Doubled until there are at most 1,000 parts, up to 64 MiB. Default 8 MiB. At most eight are in memory. */
   readonly partBytes?: number;
+  /** Parts of one blob in flight: what a crash sends twice. Default 8. */
+  readonly partsAtOnce?: number;
 }
 
 const MIB = 1024 * 1024;
-const MULTIPART_BYTES = 64 * MIB;
-const PART_BYTES = 16 * MIB;
+/** One request per 8 MiB costs little, and a slow line carries many parts at once but one body after the other. */
+const MULTIPART_BYTES = 16 * MIB;
+/** As many as may be sent again after a crash: 64 MiB. */
+const PART_BYTES = 8 * MIB;
+const PARTS_AT_ONCE = 8;
 /** Keeps the cursor well below what a heartbeat may weigh; stores would take 10,000. */
-const MAX_PARTS = 1_000;
+const ENOUGH_PARTS = 1_000;
+/** Eight of them are more than the memory there is, two are not. Stores take 10,000 parts: 640 GiB, ten times any segment. */
+const LARGEST_PART_BYTES = 64 * MIB;
 
 /**
  * Copies one file whose CRC32 the manifest knows; the others (`index-N`, …) are published elsewhere. Overwrites what
@@ -90,12 +102,13 @@ const MAX_PARTS = 1_000;
  * worth another try with the last cursor, a source that ended early among them.
  */
 export function copyFile(
+  engine: Engine,
   source: CopySource,
   target: CopyTarget,
   file: CopyFile,
   options: CopyOptions,
 ): Promise<BlobProof[]> {
-  return new FileCopy(source, target, file, options).run();
+  return new FileCopy(engine, source, target, file, options).run();
 }
 
 /** An upload under way: what the cursor remembers, and what the target says it holds. */
@@ -107,18 +120,19 @@ interface OpenUpload {
 }
 
 class FileCopy {
-  /** Of the whole file. */
-  readonly #expected: number;
+  /** Of the whole file; undefined where nothing says it. */
+  readonly #expected: number | undefined;
   readonly #proofs: BlobProof[] = [];
   readonly #signal: AbortSignal;
 
   constructor(
+    private readonly engine: Engine,
     private readonly source: CopySource,
     private readonly target: CopyTarget,
     private readonly file: CopyFile,
     private readonly options: CopyOptions,
   ) {
-    this.#expected = expectedCrc32(file);
+    this.#expected = options.isUnproved ? undefined : expectedCrc32(file);
     this.#signal = options.signal;
   }
 
@@ -146,13 +160,15 @@ class FileCopy {
   }
 
   async #copyWhole(blob: ManifestBlob): Promise<BlobProof> {
-    const body = payload(...(await this.#read(blob, {}, blob.length)));
-    const crc = body.crc32;
-    this.#assertSound(blob, crc);
-    const receipt = await this.target.store.write(this.#targetKey(blob), body, {}, this.#signal);
-    this.#assertHeld(blob, crc, receipt);
-    this.options.progress(blob.length);
-    return proofOf(blob, crc, receipt);
+    return this.#withBytes(blob, {}, blob.length, async (body) => {
+      this.#assertSound(blob, body.crc32);
+      const receipt = await this.#send(body.length, (signal) =>
+        this.target.store.write(this.#targetKey(blob), body, {}, signal),
+      );
+      this.#assertHeld(blob, body.crc32, receipt);
+      this.options.progress(blob.length);
+      return proofOf(blob, body.crc32, receipt);
+    });
   }
 
   async #copyInParts(blob: ManifestBlob): Promise<BlobProof> {
@@ -164,9 +180,10 @@ class FileCopy {
 
   async #sendParts(blob: ManifestBlob, sourceEtag: string | undefined, upload: OpenUpload): Promise<BlobProof> {
     try {
-      for (let number = 1; number <= Math.ceil(blob.length / upload.partBytes); number++) {
-        await this.#sendPart(blob, sourceEtag, upload, number);
-      }
+      const numbers = Array.from({ length: Math.ceil(blob.length / upload.partBytes) }, (_, i) => i + 1);
+      await inParallel(numbers, this.options.partsAtOnce ?? PARTS_AT_ONCE, this.#signal, (number, signal) =>
+        this.#sendPart(blob, sourceEtag, upload, number, signal),
+      );
       const parts = inOrder(upload);
       const crc = combined(parts);
       this.#assertSound(blob, crc);
@@ -184,6 +201,7 @@ class FileCopy {
     sourceEtag: string | undefined,
     upload: OpenUpload,
     number: number,
+    signal: AbortSignal,
   ): Promise<void> {
     const offset = (number - 1) * upload.partBytes;
     const length = Math.min(upload.partBytes, blob.length - offset);
@@ -192,18 +210,34 @@ class FileCopy {
     const held = listed?.length === length ? listed : undefined;
     if (held && sent?.length === length && sent.etag === held.etag) return;
 
-    const body = payload(...(await this.#read(blob, { offset, length, ifMatch: sourceEtag }, length)));
-    // Sent by an attempt that died before it could say so. Its etag is the MD5 unless the store encrypts.
-    const isThere = held?.etag.toLowerCase() === md5(body);
-    const part = held && isThere ? held : await this.#uploadPart(blob, upload.id, number, body);
-    upload.sent.set(number, { number, length, etag: part.etag, crc32: body.crc32 });
+    await this.#withBytes(
+      blob,
+      { offset, length, ifMatch: sourceEtag },
+      length,
+      async (body) => {
+        // Sent by an attempt that died before it could say so.
+        const part = held && isSame(held, body) ? held : await this.#uploadPart(blob, upload.id, number, body, signal);
+        upload.sent.set(number, { number, length, etag: part.etag, crc32: body.crc32 });
+      },
+      signal,
+    );
     this.#reportUpload(blob, upload);
   }
 
-  async #uploadPart(blob: ManifestBlob, uploadId: string, number: number, body: Payload): Promise<UploadedPart> {
+  async #uploadPart(
+    blob: ManifestBlob,
+    uploadId: string,
+    number: number,
+    body: Payload,
+    signal: AbortSignal,
+  ): Promise<UploadedPart> {
     const { uploads } = this.target.store;
     try {
-      const part = await uploads.part(this.#targetKey(blob), uploadId, number, body, this.#signal);
+      const part = await this.#send(
+        body.length,
+        (one) => uploads.part(this.#targetKey(blob), uploadId, number, body, one),
+        signal,
+      );
       this.options.progress(body.length);
       return part;
     } catch (error) {
@@ -215,7 +249,7 @@ class FileCopy {
   async #beginUpload(blob: ManifestBlob): Promise<OpenUpload> {
     const { uploads } = this.target.store;
     let partBytes = Math.max(this.options.partBytes ?? PART_BYTES, uploads.minPartBytes);
-    while (blob.length > partBytes * MAX_PARTS) partBytes *= 2;
+    while (blob.length > partBytes * ENOUGH_PARTS && partBytes < LARGEST_PART_BYTES) partBytes *= 2;
     const id = await uploads.begin(this.#targetKey(blob), this.#signal);
     const upload = { id, partBytes, sent: new Map<number, CursorPart>(), held: new Map<number, UploadedPart>() };
     this.#reportUpload(blob, upload);
@@ -225,7 +259,7 @@ class FileCopy {
   /** The upload that the cursor names, or the proof of the blob it became, or undefined: begin anew. */
   async #resumeUpload(blob: ManifestBlob): Promise<OpenUpload | { proof: BlobProof } | undefined> {
     const cursor = this.options.resume;
-    if (cursor?.key !== blob.key || cursor.uploadId === '') return undefined;
+    if (cursor?.key !== blob.key || cursor.uploadId === '') return this.#adoptUpload(blob);
     const parts = await this.target.store.uploads.parts(this.#targetKey(blob), cursor.uploadId, this.#signal);
     if (parts === undefined) {
       const proof = await this.#acceptFinished(blob, cursor.parts);
@@ -237,6 +271,24 @@ class FileCopy {
       sent: new Map(cursor.parts.map((part) => [part.number, part])),
       held: new Map(parts.map((part) => [part.number, part])),
     };
+  }
+
+  /**
+   * An upload of this key that nobody told us of: an attempt died before its first heartbeat. The fullest of them is
+   * gone on with. It may be of an older blob of the same name, so each of its parts is compared with the source.
+   */
+  async #adoptUpload(blob: ManifestBlob): Promise<OpenUpload | undefined> {
+    const { uploads } = this.target.store;
+    const key = this.#targetKey(blob);
+    const found = (await uploads.unfinished(key, this.#signal)) ?? [];
+    let fullest: OpenUpload | undefined;
+    for (const { uploadId } of found.filter((upload) => upload.key === key)) {
+      const parts = (await uploads.parts(key, uploadId, this.#signal)) ?? [];
+      const partBytes = parts[0]?.number === 1 ? parts[0].length : 0;
+      if (partBytes < uploads.minPartBytes || parts.length <= (fullest?.held.size ?? 0)) continue;
+      fullest = { id: uploadId, partBytes, sent: new Map(), held: new Map(parts.map((part) => [part.number, part])) };
+    }
+    return fullest;
   }
 
   async #complete(blob: ManifestBlob, uploadId: string, parts: CursorPart[], crc: number): Promise<BlobProof> {
@@ -268,10 +320,10 @@ class FileCopy {
    */
   async #acceptFinished(blob: ManifestBlob, parts: readonly CursorPart[]): Promise<BlobProof | undefined> {
     const isAllSent = parts.reduce((sum, part) => sum + part.length, 0) === blob.length;
-    const isWholeFile = this.file.blobs.length === 1;
+    const expected = this.file.blobs.length === 1 ? this.#expected : undefined;
     // Nothing else says what the CRC32 of a chunk should be.
-    if (!isAllSent && !isWholeFile) return undefined;
-    const crc = isWholeFile ? this.#expected : combined(parts);
+    if (!isAllSent && expected === undefined) return undefined;
+    const crc = expected ?? combined(parts);
     const key = this.#targetKey(blob);
     const held = await this.target.store.head(key, this.#signal);
     if (held?.length !== blob.length) return undefined;
@@ -301,7 +353,7 @@ class FileCopy {
 
   /** Throws when the file ends with this blob and its bytes do not have the CRC32 that the snapshot says. */
   #assertSound(blob: ManifestBlob, crc: number): void {
-    if (this.#proofs.length + 1 < this.file.blobs.length) return;
+    if (this.#expected === undefined || this.#proofs.length + 1 < this.file.blobs.length) return;
     const actual = combined([...this.#proofs, { length: blob.length, crc32: crc }]);
     if (actual === this.#expected) return;
     throw new BlobCorruptError('The bytes in the source are not those that the snapshot names.', {
@@ -328,20 +380,45 @@ class FileCopy {
     return { etag: matching(info.etag) };
   }
 
-  /** Exactly `length` bytes of the source. */
-  async #read(
+  /** Runs `use` with exactly `length` bytes of the source, whose memory is given back when it has ended. */
+  async #withBytes<T>(
     blob: ManifestBlob,
     range: { offset?: number; length?: number; ifMatch?: string },
     length: number,
-  ): Promise<readonly Buffer[]> {
+    use: (body: Payload) => Promise<T>,
+    signal = this.#signal,
+  ): Promise<T> {
+    await this.engine.pace.take(length, 1, signal);
+    const memory = await this.engine.slabs.take(length, signal);
+    try {
+      const gate = this.engine.gate(this.source.store, 'source', laneOf(length));
+      await gate.run(weightOf(length), signal, () => this.#read(blob, range, memory.buffers, length, signal));
+      return await use(payload(...memory.buffers));
+    } finally {
+      memory.release();
+    }
+  }
+
+  #send<T>(bytes: number, request: (signal: AbortSignal) => Promise<T>, signal = this.#signal): Promise<T> {
+    const gate = this.engine.gate(this.target.store, 'target', laneOf(bytes));
+    return gate.run(weightOf(bytes), signal, () => request(signal));
+  }
+
+  async #read(
+    blob: ManifestBlob,
+    range: { offset?: number; length?: number; ifMatch?: string },
+    memory: readonly Buffer[],
+    length: number,
+    signal: AbortSignal,
+  ): Promise<void> {
     let answered = length;
     const into = (bytes: number) => {
       answered = bytes;
       if (answered !== length) throw new Error('an answer of another length');
-      return [Buffer.allocUnsafe(length)];
+      return memory;
     };
     try {
-      return (await this.source.store.read(this.#sourceKey(blob), { ...range, into }, this.#signal)).buffers;
+      await this.source.store.read(this.#sourceKey(blob), { ...range, into }, signal);
     } catch (error) {
       if (answered !== length) throw await this.#answeredOtherwise(blob, length, answered);
       throw error;
@@ -411,6 +488,17 @@ function md5({ buffers }: Payload): string {
   const hash = createHash('md5');
   for (const buffer of buffers) hash.update(buffer);
   return hash.digest('hex');
+}
+
+/** Whether the target holds these bytes as that part. An etag is the MD5 unless the store encrypts. */
+function isSame(part: UploadedPart, body: Payload): boolean {
+  if (part.checksum?.startsWith('crc32:')) return part.checksum === showCrc32(body.crc32);
+  return part.etag.toLowerCase() === md5(body);
+}
+
+/** What counts as throughput: small blobs by number, large ones by bytes. */
+function weightOf(bytes: number): number {
+  return laneOf(bytes) === 'small' ? 1 : bytes;
 }
 
 function inOrder(upload: OpenUpload): CursorPart[] {

@@ -12,6 +12,9 @@ export interface Store {
   /** For messages: `s3://bucket`, `dir:/srv/snapshots`. Never holds a secret. */
   readonly description: string;
 
+  /** How many answers so far asked to slow down; undefined where none ever does. */
+  readonly pressure?: { readonly throttled: number };
+
   /** Blobs below `prefix` (a plain string prefix), in ascending order of the key's UTF-8 bytes. */
   list(prefix: string, signal: AbortSignal): AsyncIterable<BlobInfo>;
 
@@ -82,6 +85,8 @@ export interface UploadedPart {
   readonly number: number;
   readonly length: number;
   readonly etag: string;
+  /** As in a `WriteReceipt`, where the store tells it of a part. */
+  readonly checksum?: string;
 }
 
 export interface Uploads {

@@ -9,6 +9,7 @@ import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { Agent, buildConnector } from 'undici';
 import type { Dispatcher } from 'undici';
+import { onAbort } from './abort';
 import { fill } from './memory';
 import type { Filling } from './memory';
 import type { Payload } from './payload';
@@ -150,7 +151,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     private readonly resolve: (reply: HttpReply) => void,
     private readonly reject: (error: unknown) => void,
   ) {
-    options.signal.addEventListener('abort', this.#onAbort, { once: true });
+    onAbort(options.signal, this.#onAbort);
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {

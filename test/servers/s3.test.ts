@@ -13,6 +13,7 @@ import { combineCrc32, copyFile, crc32, openDirectory, openS3, showCrc32 } from 
 import type { S3Server } from '../../stack';
 import { startVersitygw } from '../../stack';
 import { collect, describeStore } from '../contract/store';
+import { Engine } from '../../src/storage';
 
 const CREDENTIALS = { accessKeyId: 'snapferry', secretAccessKey: 'planted-secret-7f3a' };
 const NEVER = new AbortController().signal;
@@ -63,7 +64,7 @@ describe('what S3 adds', () => {
     for await (const info of store.list('', NEVER)) expect(info).toEqual(head);
     const target = { store: openDirectory(await mkdtemp(join(folder, 'directory-'))), basePath: '' };
     const options = { signal: NEVER, progress: () => {}, onCursor: () => {}, multipartBytes: 1, partBytes: 1_000_000 };
-    await copyFile({ store, basePath: 'base' }, target, { blobs: [blob] }, options);
+    await copyFile(new Engine(), { store, basePath: 'base' }, target, { blobs: [blob] }, options);
     expect((await collect(target.store, '__0')).equals(body)).toBe(true);
   });
 
@@ -75,8 +76,8 @@ describe('what S3 adds', () => {
     const back = { ...directory, basePath: 'back' };
     await directory.store.write('from/__0', payload(body), {}, NEVER);
     const options = { signal: NEVER, progress: () => {}, onCursor: () => {}, multipartBytes: 1_000_000, partBytes: 1 };
-    const [there] = await copyFile(directory, s3, { blobs: [blob] }, options);
-    const [here] = await copyFile(s3, back, { blobs: [blob] }, { ...options, partBytes: 5_000_000 });
+    const [there] = await copyFile(new Engine(), directory, s3, { blobs: [blob] }, options);
+    const [here] = await copyFile(new Engine(), s3, back, { blobs: [blob] }, { ...options, partBytes: 5_000_000 });
     expect(there!.checksum).toBe(showCrc32(crc32(body)));
     expect(here!.checksum).toBe(showCrc32(crc32(body)));
     expect((await collect(directory.store, 'back/__0')).equals(body)).toBe(true);

@@ -8,6 +8,7 @@ import { preflight } from '../../../src/steps/preflight';
 import { resolveScope } from '../../../src/steps/scope';
 import { anIndex, FakeCluster } from '../../support/fake-cluster';
 import { MemoryStore } from '../../support/memory-store';
+import { Engine } from '../../../src/storage';
 
 /** Two clusters, two stores, and what a worker makes of them. */
 export class World {
@@ -26,6 +27,7 @@ export class World {
       config: this.config() as unknown as Config,
       cluster: (name) => known(cluster, 'cluster', name),
       store: (name) => known(store, 'store', name),
+      engine: new Engine(),
       searchAttributes: async () => this.knownAttributes,
     };
   }

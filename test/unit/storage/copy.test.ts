@@ -9,13 +9,14 @@ import {
 import type { ManifestBlob } from '../../../src/repository';
 import type { CopyCursor, CopyFile, CopyOptions } from '../../../src/storage';
 import { payload } from '../../../src/storage/payload';
-import { copyFile, crc32, showCrc32 } from '../../../src/storage';
+import { copyFile, Engine, crc32, showCrc32 } from '../../../src/storage';
 import type { Effect, Fault } from '../../support/memory-store';
 import { MemoryStore } from '../../support/memory-store';
 
 const NEVER = new AbortController().signal;
 const PART = 1000;
-const PARTS = { multipartBytes: PART, partBytes: PART };
+/** One after the other, so that what was sent before a fault is known. */
+const PARTS = { multipartBytes: PART, partBytes: PART, partsAtOnce: 1 };
 
 /** A source that holds one Lucene file under `from/`, and an empty target. */
 class Scene {
@@ -41,14 +42,20 @@ class Scene {
 
   /** Another attempt, with what the last one's heartbeat kept. */
   copy(options: Partial<CopyOptions> = {}) {
-    return copyFile({ store: this.source, basePath: 'from' }, { store: this.target, basePath: 'to' }, this.file, {
-      signal: NEVER,
-      progress: (delta) => (this.sent += delta),
-      resume: this.cursor,
-      // Through JSON, as a heartbeat.
-      onCursor: (cursor) => (this.cursor = JSON.parse(JSON.stringify(cursor)) as CopyCursor),
-      ...options,
-    });
+    return copyFile(
+      new Engine(),
+      { store: this.source, basePath: 'from' },
+      { store: this.target, basePath: 'to' },
+      this.file,
+      {
+        signal: NEVER,
+        progress: (delta) => (this.sent += delta),
+        resume: this.cursor,
+        // Through JSON, as a heartbeat.
+        onCursor: (cursor) => (this.cursor = JSON.parse(JSON.stringify(cursor)) as CopyCursor),
+        ...options,
+      },
+    );
   }
 
   get copied(): Buffer {
@@ -159,7 +166,9 @@ describe('a small file', () => {
     const scene = new Scene();
     const file = { blobs: [{ ...scene.file.blobs[0]!, crc32: null }] };
     const place = { store: scene.source, basePath: '' };
-    expect(() => copyFile(place, place, file, { signal: NEVER, progress() {}, onCursor() {} })).toThrow('published');
+    expect(() => copyFile(new Engine(), place, place, file, { signal: NEVER, progress() {}, onCursor() {} })).toThrow(
+      'published',
+    );
   });
 
   test('stops with the reason of its signal', async () => {
@@ -291,6 +300,35 @@ describe('a large file', () => {
     expect(scene.target.callsOf('begin')).toHaveLength(2);
   });
 
+  test('sends its parts at the same time, and proves them in order', async () => {
+    const scene = new Scene({ length: 30_123 });
+    await scene.copy({ ...PARTS, partsAtOnce: 8 });
+    scene.expectCopied();
+    expect(scene.sent).toBe(30_123);
+  });
+
+  test('finds the upload of an attempt that died before it could tell, and sends only what is missing', async () => {
+    const scene = new Scene();
+    scene.target.inject({ call: 'part', nth: 3, effect: 'unavailable' });
+    await expect(scene.copy(PARTS)).rejects.toThrow(UnavailableError);
+    scene.cursor = undefined;
+    await scene.copy(PARTS);
+    scene.expectCopied();
+    const tries = scene.target.callsOf('part').map((call) => Number(call.split(' ')[2]));
+    expect(tries).toEqual([1, 2, 3, 3, 4]);
+    expect(scene.target.callsOf('begin')).toHaveLength(1);
+    expect(await scene.target.uploads.unfinished('', NEVER)).toEqual([]);
+  });
+
+  test('an upload of other bytes under the same name is written over part by part', async () => {
+    const scene = new Scene();
+    const id = await scene.target.uploads.begin('to/__0', NEVER);
+    await scene.target.uploads.part('to/__0', id, 1, payload(randomBytes(PART)), NEVER);
+    await scene.target.uploads.part('to/__0', id, 2, payload(randomBytes(PART)), NEVER);
+    await scene.copy(PARTS);
+    scene.expectCopied();
+  });
+
   test('an upload that is aborted under its sender is worth another try, not a missing blob', async () => {
     const scene = new Scene();
     const copying = scene.copy({
@@ -408,7 +446,7 @@ describe('a file that Elasticsearch cut into chunks', () => {
     const scene = new Scene(chunked);
     const place = { store: scene.source, basePath: '' };
     const file = { blobs: scene.file.blobs.slice(1) };
-    expect(() => copyFile(place, place, file, { signal: NEVER, progress() {}, onCursor() {} })).toThrow(
+    expect(() => copyFile(new Engine(), place, place, file, { signal: NEVER, progress() {}, onCursor() {} })).toThrow(
       'not all chunks',
     );
   });

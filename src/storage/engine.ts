@@ -1,0 +1,68 @@
+/** What every copy of one process shares: memory, pace, and how many requests are in flight at each store. */
+import { Gate } from './gate';
+import { Pace } from './pace';
+import type { Limits } from './pace';
+import { inParallel } from './parallel';
+import { Slabs } from './slabs';
+import type { Store } from './store';
+
+/** Small blobs cost round trips, large ones bytes: each kind has its own number of requests in flight. */
+export type Lane = 'small' | 'bulk';
+
+/** Up to one slab: a request about such a blob is all latency. */
+const SMALL_BYTES = 64 * 1024;
+/** Eight in flight beat 32 for bytes on a LAN, 32 are better for small blobs, and a WAN wants more (facts/bench.md). */
+const LANES = {
+  small: { start: 32, most: 256 },
+  bulk: { start: 8, most: 64 },
+} as const;
+/** Begun at a time; the gates decide how many of them have a request in flight. */
+const BEGUN = { small: 512, bulk: 64 } as const;
+
+export class Engine {
+  readonly slabs: Slabs;
+  readonly pace: Pace;
+  readonly #gates = { source: new WeakMap<Store, Gates>(), target: new WeakMap<Store, Gates>() };
+
+  constructor(options: { readonly budgetBytes?: number; readonly limits?: Limits } = {}) {
+    this.slabs = new Slabs(options.budgetBytes);
+    this.pace = new Pace(options.limits);
+  }
+
+  /** One store may be both ends: what it gives and what it takes have limits of their own. */
+  gate(store: Store, side: 'source' | 'target', lane: Lane): Gate {
+    const known = this.#gates[side];
+    let gates = known.get(store);
+    if (gates === undefined) {
+      const throttled = () => store.pressure?.throttled ?? 0;
+      gates = { small: new Gate({ ...LANES.small, throttled }), bulk: new Gate({ ...LANES.bulk, throttled }) };
+      known.set(store, gates);
+    }
+    return gates[lane];
+  }
+}
+
+type Gates = Readonly<Record<Lane, Gate>>;
+
+export function laneOf(bytes: number): Lane {
+  return bytes <= SMALL_BYTES ? 'small' : 'bulk';
+}
+
+/**
+ * `work` over all items: the large ones in the order of their size, the largest first, so that the end does not wait
+ * for one; the small ones beside them, in the order they are given. The first failure cancels the others through the
+ * signal they are given, and is thrown when all have ended.
+ */
+export async function inLanes<T>(
+  items: readonly T[],
+  bytesOf: (item: T) => number,
+  signal: AbortSignal,
+  work: (item: T, signal: AbortSignal, index: number) => Promise<void>,
+): Promise<void> {
+  const all = items.map((item, index) => ({ item, index, bytes: bytesOf(item) }));
+  const small = all.filter(({ bytes }) => laneOf(bytes) === 'small');
+  const bulk = all.filter(({ bytes }) => laneOf(bytes) === 'bulk').sort((a, b) => b.bytes - a.bytes);
+  const run = (lane: Lane) => (either: AbortSignal) =>
+    inParallel(lane === 'small' ? small : bulk, BEGUN[lane], either, ({ item, index }, one) => work(item, one, index));
+  await inParallel([run('bulk'), run('small')], 2, signal, (lane, either) => lane(either));
+}

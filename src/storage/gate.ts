@@ -1,0 +1,148 @@
+/**
+ * How many requests of a kind are in flight at one store. It climbs while the throughput grows with it, so that a link
+ * of any latency is filled without a flag, and halves when the store asks to slow down.
+ */
+import { onAbort } from './abort';
+
+export interface GateOptions {
+  readonly start: number;
+  readonly most: number;
+  /** Answers of the store so far that asked to slow down. */
+  readonly throttled: () => number;
+  /** Monotonic milliseconds. */
+  readonly now?: () => number;
+}
+
+/** Shorter ones measure noise. */
+const WINDOW_MS = 400;
+const STEP = 1.5;
+/** Of the throughput that a step would bring if nothing else were in the way. Less is taken for "it is full". */
+const WORTHWHILE = 0.3;
+/** After a step that brought nothing, and after a throttle. Doubled each time in a row, up to a minute. */
+const REST_MS = 4_000;
+const LONGEST_REST_MS = 60_000;
+const ONE_WARNING_MS = 1_000;
+
+export class Gate {
+  #limit: number;
+  #inFlight = 0;
+  readonly #waiting: (() => void)[] = [];
+
+  /** Since the window began. */
+  #windowFrom: number;
+  #done = 0;
+  #weight = 0;
+  #wasFull = false;
+
+  /** What the limit before the last step brought, and that limit. */
+  #before: { readonly limit: number; readonly rate: number } | undefined;
+  #restUntil = 0;
+  #restMs = REST_MS;
+  #throttled: number;
+  #slowedAt = -Infinity;
+  readonly #now: () => number;
+
+  constructor(private readonly options: GateOptions) {
+    this.#now = options.now ?? (() => performance.now());
+    this.#limit = options.start;
+    this.#windowFrom = this.#now();
+    this.#throttled = options.throttled();
+  }
+
+  get limit(): number {
+    return this.#limit;
+  }
+
+  /** Runs `work` when there is room. `weight` is what it moves, in one unit for all of this gate. */
+  async run<T>(weight: number, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    await this.#enter(signal);
+    try {
+      const result = await work();
+      this.#done += 1;
+      this.#weight += weight;
+      return result;
+    } finally {
+      this.#leave();
+    }
+  }
+
+  #enter(signal: AbortSignal): Promise<void> | undefined {
+    signal.throwIfAborted();
+    if (this.#inFlight < this.#limit) {
+      this.#inFlight += 1;
+      return undefined;
+    }
+    this.#wasFull = true;
+    return new Promise((resolve, reject) => {
+      const giveUp = () => {
+        this.#waiting.splice(this.#waiting.indexOf(go), 1);
+        reject(signal.reason as Error);
+      };
+      const go = () => {
+        signal.removeEventListener('abort', giveUp);
+        resolve();
+      };
+      onAbort(signal, giveUp);
+      this.#waiting.push(go);
+    });
+  }
+
+  #leave(): void {
+    this.#inFlight -= 1;
+    this.#judge();
+    while (this.#waiting.length > 0 && this.#inFlight < this.#limit) {
+      this.#inFlight += 1;
+      this.#waiting.shift()!();
+    }
+  }
+
+  /** At the end of a window: up, down, or as it is. */
+  #judge(): void {
+    const now = this.#now();
+    const elapsed = now - this.#windowFrom;
+    if (this.options.throttled() > this.#throttled) return this.#slowDown(now);
+    // Each place has been used about once, else a long round trip looks like no throughput.
+    if (elapsed < WINDOW_MS || this.#done < this.#limit) return;
+    const rate = this.#weight / elapsed;
+    const wasFull = this.#wasFull;
+    this.#begin(now);
+    if (!wasFull || now < this.#restUntil) return;
+    const { limit, rate: rateBefore } = this.#before ?? { limit: 0, rate: 0 };
+    const grew = rate / rateBefore - 1;
+    const couldGrow = this.#limit / limit - 1;
+    if (this.#before !== undefined && grew < couldGrow * WORTHWHILE) return this.#stepBack(now);
+    this.#restMs = REST_MS;
+    this.#before = { limit: this.#limit, rate };
+    this.#limit = Math.min(this.options.most, Math.ceil(this.#limit * STEP));
+    if (this.#limit === this.#before.limit) this.#rest(now);
+  }
+
+  #stepBack(now: number): void {
+    this.#limit = this.#before!.limit;
+    this.#rest(now);
+  }
+
+  #slowDown(now: number): void {
+    this.#throttled = this.options.throttled();
+    // Those in flight were asked the same question: their answers count once.
+    if (now - this.#slowedAt < ONE_WARNING_MS) return;
+    this.#slowedAt = now;
+    this.#limit = Math.max(1, Math.floor(this.#limit / 2));
+    this.#rest(now);
+    this.#begin(now);
+  }
+
+  /** What was measured before a rest says nothing about after it. */
+  #rest(now: number): void {
+    this.#before = undefined;
+    this.#restUntil = now + this.#restMs;
+    this.#restMs = Math.min(LONGEST_REST_MS, this.#restMs * 2);
+  }
+
+  #begin(now: number): void {
+    this.#windowFrom = now;
+    this.#done = 0;
+    this.#weight = 0;
+    this.#wasFull = false;
+  }
+}
