@@ -6,7 +6,7 @@ import { inspect } from 'node:util';
 import { LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
 import { ConfigurationError, UnavailableError } from './domain/errors';
-import { readStrictly } from './domain/plan';
+import { readStrictly } from './domain/faults';
 import type { ClusterConnection } from './elasticsearch';
 import type { RepositoryDefinition } from './elasticsearch/cluster';
 import type { StoreConnection } from './storage';
