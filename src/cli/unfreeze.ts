@@ -1,14 +1,15 @@
 import { readFile } from 'node:fs/promises';
+import path from 'node:path';
 import type { Config } from '../config';
 import { ConfigurationError } from '../domain/errors';
 import type { FreezeOutcome } from '../domain/exchange';
-import { FreezeKeys } from '../domain/names';
+import { FreezeKeys, WorkKeys } from '../domain/names';
 import { parsePlan } from '../domain/plan';
 import type { ResolvedPlan } from '../domain/plan';
 import type { Cluster } from '../elasticsearch/cluster';
 import type { Store } from '../storage/store';
 import type { StepContext } from '../steps/context';
-import { readBytes, requireJson } from '../steps/files';
+import { readBytes, readJson, requireJson } from '../steps/files';
 import {
   decideOutcome,
   indicesByName,
@@ -17,13 +18,15 @@ import {
   undoneKey,
   withWriteBlock,
 } from '../steps/frozen-source';
-import type { StepDeps } from '../steps/migration';
+import type { PlanFile, StepDeps } from '../steps/migration';
 import { openDeps } from '../steps/open';
 import type { FreezeRecord } from '../steps/work-files';
 
 /**
  * `snapferry unfreeze PLAN`: undoes the freezes of a plan without Temporal, for the day when no worker is alive. Each
  * freeze is first decided `released`, so that a lease that wakes up later finds the decision and cannot commit.
+ * A plan's freezes are those of migrations to its target location, which belongs to one migration at a time: the rest
+ * of the plan may have been edited since. An open freeze of another plan is named and left alone.
  *
  * Throws `ConfigurationError` for a plan that is none, and when all there is was committed.
  */
@@ -55,14 +58,15 @@ export async function releaseFreezes(
   const store = deps.store(plan.repository.target.store);
   const source = deps.cluster(plan.source);
   const { uuid } = await source.info(signal);
-  const freezes = (await readFreezes(store, plan.repository.work, signal)).filter(
+  const ofSource = (await readFreezes(store, plan.repository.work, signal)).filter(
     ({ record }) => record.cluster.uuid === uuid,
   );
-  const committed = freezes.filter(({ outcome }) => outcome?.outcome === 'committed');
-  const released = freezes.filter(({ outcome }) => outcome?.outcome !== 'committed');
+  const committed = ofSource.filter(isCommitted);
+  const released = ofSource.filter((freeze) => !isCommitted(freeze) && isOf(plan, freeze));
   const open = released.filter(({ undone }) => !undone);
+  tellOfOthers(plan, ofSource, write);
   await tellOfLaterBlocks(source, released.filter(({ undone }) => undone).at(-1), write, signal);
-  if (open.length === 0) return nothingOpen(plan, committed, write);
+  if (open.length === 0) return nothingOpen(plan, committed.filter((freeze) => isOf(plan, freeze)).at(-1), write);
   for (const freeze of open) {
     const stands = await decideOutcome(
       store,
@@ -88,6 +92,8 @@ interface Freeze {
   readonly outcome: FreezeOutcome | undefined;
   /** The source was seen unblocked after the release: what is blocked now is somebody else's. */
   readonly undone: boolean;
+  /** Of the migration; undefined when it is gone, and then the freeze counts as everybody's. */
+  readonly plan: ResolvedPlan | undefined;
 }
 
 /** Of every migration that keeps its work files there, oldest run first or not: none is left out. */
@@ -100,11 +106,13 @@ async function readFreezes(store: Store, work: string, signal: AbortSignal): Pro
   const freezes: Freeze[] = [];
   for (const prefix of prefixes) {
     const keys = new FreezeKeys(prefix);
+    const { plan: planKey } = new WorkKeys(path.posix.dirname(prefix));
     freezes.push({
       keys,
       record: await requireJson<FreezeRecord>(store, keys.record, signal),
       outcome: await standingOutcome(store, keys, signal),
       undone: (await readBytes(store, undoneKey(keys), signal)) !== undefined,
+      plan: (await readJson<PlanFile>(store, planKey, signal))?.plan,
     });
   }
   return freezes;
@@ -134,12 +142,27 @@ async function tellOfLaterBlocks(
   }
 }
 
-function nothingOpen(plan: ResolvedPlan, committed: readonly Freeze[], write: (line: string) => void): void {
-  const last = committed.at(-1);
-  if (last === undefined) return write(`No freeze of ${plan.source} is open: nothing to undo`);
+function isCommitted({ outcome }: Freeze): boolean {
+  return outcome?.outcome === 'committed';
+}
+
+function isOf(plan: ResolvedPlan, freeze: Freeze): boolean {
+  return freeze.plan === undefined || freeze.plan.repository.target.basePath === plan.repository.target.basePath;
+}
+
+function tellOfOthers(plan: ResolvedPlan, freezes: readonly Freeze[], write: (line: string) => void): void {
+  for (const other of freezes.filter((freeze) => !isOf(plan, freeze) && !isCommitted(freeze) && !freeze.undone)) {
+    write(
+      `${other.keys.prefix}: open too, of a migration with another plan, and left alone: unfreeze it with its plan`,
+    );
+  }
+}
+
+function nothingOpen(plan: ResolvedPlan, committed: Freeze | undefined, write: (line: string) => void): void {
+  if (committed === undefined) return write(`No freeze of this plan is open on ${plan.source}: nothing to undo`);
   throw new ConfigurationError(
     'The freeze was committed: the target takes the writes now, and the source stays blocked. Only `rollback` goes back',
-    { subject: { freeze: last.keys.prefix } },
+    { subject: { freeze: committed.keys.prefix } },
   );
 }
 

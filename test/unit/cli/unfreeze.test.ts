@@ -58,7 +58,7 @@ test('decides first, so that a lease that wakes up cannot commit', async () => {
 test('run twice, it has nothing to undo', async () => {
   const migration = new AMigration().frozen();
   await run(migration);
-  expect(await run(migration)).toEqual(['No freeze of source is open: nothing to undo']);
+  expect(await run(migration)).toEqual(['No freeze of this plan is open on source: nothing to undo']);
 });
 
 test('leaves a block alone that was set after the release, and says how to remove it', async () => {
@@ -84,6 +84,34 @@ test('undoes every open freeze of this source, and none of another cluster', asy
   anotherFreeze(two, { indices: [{ name: 'films', uuid: 'uuid-films', blockedBefore: false }] });
   expect(await run(two)).toHaveLength(2);
   expect(two.source.settingsOf).toEqual({ movies: {}, films: {} });
+});
+
+describe('a migration with another plan, whose work files lie in the same place', () => {
+  /** Freeze 3 of a migration of films to another location. */
+  function withAnother(migration: AMigration, outcome?: FreezeOutcome): AMigration {
+    migration.source.add('films', {}, BLOCKED);
+    anotherFreeze(migration, { indices: [{ name: 'films', uuid: 'uuid-films', blockedBefore: false }] }, outcome);
+    const file = migration.read<PlanFile>(migration.keys.plan);
+    const repository = { ...file.plan.repository, target: { store: 'target-store', basePath: 'films' } };
+    migration.save('snapferry-work/run-0/plan.json', { ...file, plan: { ...file.plan, repository } });
+    return migration;
+  }
+
+  test('keeps its open freeze, which is named', async () => {
+    const migration = withAnother(new AMigration().frozen());
+    expect(await run(migration)).toEqual([
+      'snapferry-work/run-0/freeze-0003: open too, of a migration with another plan, and left alone: unfreeze it with its plan',
+      'snapferry-work/run-1/freeze-0001: released, 1 indices of source take writes again',
+    ]);
+    expect(migration.source.settingsOf).toEqual({ movies: {}, films: BLOCKED });
+  });
+
+  test('and is committed, is not taken for this one', async () => {
+    const migration = withAnother(new AMigration().frozen(), { outcome: 'committed' });
+    await run(migration);
+    expect(await run(migration)).toEqual(['No freeze of this plan is open on source: nothing to undo']);
+    expect(migration.source.settingsOf).toEqual({ movies: {}, films: BLOCKED });
+  });
 });
 
 test('undoes what a lease decided to release but never did', async () => {
