@@ -4,6 +4,7 @@ import { below } from '../domain/names';
 import { PHASES, readManifest, readRepositoryData } from '../repository';
 import type { Manifest, ManifestBlob, ManifestIndex, ReadBlob, RepositoryData, SnapshotEntry } from '../repository';
 import { readBytes } from '../steps/files';
+import { rootIndexKeys } from '../steps/source-repository';
 import type { Store } from '../storage/store';
 
 export interface InspectOptions {
@@ -38,14 +39,6 @@ export async function inspect(
   const manifest = await readManifest(repository, entry.name, read);
   if (options.manifest) writeLines(options.json ? blobsAsJson(manifest) : blobsAsText(manifest), write);
   else writeLines(options.json ? summaryAsJson(manifest) : summaryAsText(manifest), write);
-}
-
-/** `index-N` and the `index` of 1.x and 2.x; not `indices/`, which may be millions. */
-async function rootIndexKeys(store: Store, basePath: string, signal: AbortSignal): Promise<string[]> {
-  const base = below(basePath, '');
-  const keys: string[] = [];
-  for await (const { key } of store.list(`${base}index`, signal)) keys.push(key.slice(base.length));
-  return keys;
 }
 
 function chosenSnapshot({ snapshots }: RepositoryData, name: string | undefined): SnapshotEntry {

@@ -1,5 +1,6 @@
+import { RepositoryChangedError } from '../domain/errors';
 import { below } from '../domain/names';
-import { newestGeneration, parseRepositoryData } from '../repository';
+import { newestGeneration, readRepositoryData } from '../repository';
 import type { RepositoryData } from '../repository';
 import type { Store } from '../storage/store';
 import { readBytes } from './files';
@@ -10,16 +11,15 @@ export async function newestGenerationKey(
   basePath: string,
   signal: AbortSignal,
 ): Promise<{ readonly generation: number; readonly key: string } | undefined> {
-  const keys: string[] = [];
-  const prefix = below(basePath, '');
-  for await (const { key } of store.list(`${prefix}index-`, signal)) keys.push(key.slice(prefix.length));
-  const generation = newestGeneration(keys);
-  return generation === undefined ? undefined : { generation, key: `${prefix}index-${generation}` };
+  const generation = newestGeneration(await rootIndexKeys(store, basePath, signal));
+  return generation === undefined ? undefined : { generation, key: below(basePath, `index-${generation}`) };
 }
 
 /**
  * What the newest `index-N` of a location lists; `undefined` where there is none. Each snapshot deletes the `index-N`
  * before the last, so one that vanishes between listing and reading has a successor: it is looked for again.
+ *
+ * Throws `ConfigurationError` for a repository of Elasticsearch 1.x or 2.x, and what `readRepositoryData` throws.
  */
 export async function newestRepositoryData(
   store: Store,
@@ -27,9 +27,20 @@ export async function newestRepositoryData(
   signal: AbortSignal,
 ): Promise<RepositoryData | undefined> {
   for (;;) {
-    const newest = await newestGenerationKey(store, basePath, signal);
-    if (newest === undefined) return undefined;
-    const bytes = await readBytes(store, newest.key, signal);
-    if (bytes !== undefined) return parseRepositoryData(bytes, newest.generation);
+    const keys = await rootIndexKeys(store, basePath, signal);
+    if (newestGeneration(keys) === undefined && !keys.includes('index')) return undefined;
+    try {
+      return await readRepositoryData(keys, (key) => readBytes(store, below(basePath, key), signal));
+    } catch (error) {
+      if (!(error instanceof RepositoryChangedError)) throw error;
+    }
   }
+}
+
+/** `index-N`, `index.latest`, and the `index` of Elasticsearch 1.x and 2.x. The prefix leaves out `indices/`. */
+export async function rootIndexKeys(store: Store, basePath: string, signal: AbortSignal): Promise<string[]> {
+  const prefix = below(basePath, '');
+  const keys: string[] = [];
+  for await (const { key } of store.list(`${prefix}index`, signal)) keys.push(key.slice(prefix.length));
+  return keys;
 }

@@ -240,6 +240,28 @@ describe('preflight: stores', () => {
   });
 });
 
+describe('preflight: the source location', () => {
+  test('with a repository of Elasticsearch 1.x or 2.x is refused in these words', async () => {
+    const world = World.with('logs-1');
+    world.from.put('from/index', Buffer.from('{"snapshots":["old"]}'));
+    expect(await refusal(world)).toContain('written by Elasticsearch 1.x or 2.x');
+  });
+
+  test('of which every snapshot deletes the index-N that was just listed is read again', async () => {
+    const world = World.with('logs-1');
+    const data = { snapshots: [{ name: 'theirs', uuid: 'u', state: 1 }], indices: {} };
+    world.from.put('from/index-4', Buffer.from(JSON.stringify(data)));
+    const read = world.from.read.bind(world.from);
+    world.from.read = (key, ...rest) => {
+      if (key !== 'from/index-4') return read(key, ...rest);
+      world.from.blobs.delete('from/index-4');
+      world.from.put('from/index-5', Buffer.from(JSON.stringify({ snapshots: [], indices: {} })));
+      return read(key, ...rest);
+    };
+    expect((await run(world)).warnings.join()).not.toContain('already holds');
+  });
+});
+
 describe('preflight: what it warns of', () => {
   test('foreign snapshots at the source, blocks that stand, clear text, and targets that restore in full', async () => {
     const world = World.with();
