@@ -161,7 +161,7 @@ export class Cutover {
     await this.verify();
     await desk.awaitApproval();
     desk.enter('cutover');
-    await this.timed('recheck', () => this.recheck(round));
+    await this.timed('recheck', () => this.recheck());
   }
 
   private async verify(): Promise<void> {
@@ -187,19 +187,11 @@ export class Cutover {
     );
   }
 
-  private async recheck(round: RoundSummary): Promise<void> {
+  private async recheck(): Promise<void> {
     const { desk } = this;
     const { objections } = await quick.recheckBeforeCommit.executeWithOptions(
       { summary: 'everything still as proved', activityId: 'recheck' },
-      [
-        {
-          ...this.round(),
-          freeze: desk.state.freezes,
-          snapshot: round.snapshot,
-          snapshotUuid: '',
-          settingsFor: 'cutover',
-        },
-      ],
+      [{ ...this.round(), freeze: desk.state.freezes }],
     );
     if (objections.length > 0) throw new Objection(objections.join('; '));
   }

@@ -15,6 +15,7 @@ import {
 import type {
   PlannedTransfer,
   PreflightResult,
+  PublishInput,
   Report,
   RestoreResult,
   RoundRef,
@@ -211,7 +212,7 @@ class Migration {
       ]),
     );
     const { everyRound } = this.restores(options.final, ref.round);
-    const restored = everyRound ? await timed('restore', () => this.restore(ref, published, options.final)) : undefined;
+    const restored = everyRound ? await timed('restore', () => this.restore(published)) : undefined;
     return this.summary(options, ref, snapshot, scope, planned, restored, steps);
   }
 
@@ -250,14 +251,13 @@ class Migration {
     });
   }
 
-  private restore(
-    ref: RoundRef,
-    published: { snapshot: string; snapshotUuid: string },
-    final: boolean,
-  ): Promise<RestoreResult> {
+  private restore(published: PublishInput): Promise<RestoreResult> {
     return waiting.restore.executeWithOptions(
-      { summary: `${named(ref)} into ${this.desk.state.settings.target}`, activityId: `restore-${id(ref)}` },
-      [{ ...ref, ...published, settingsFor: final ? 'cutover' : 'round' }],
+      {
+        summary: `${named(published)} into ${this.desk.state.settings.target}`,
+        activityId: `restore-${id(published)}`,
+      },
+      [published],
     );
   }
 

@@ -122,9 +122,7 @@ export interface PublishResult {
   readonly generation: number;
 }
 
-export interface RestoreInput extends PublishInput {
-  readonly settingsFor: 'round' | 'cutover';
-}
+export type RestoreInput = PublishInput;
 export interface RestoreResult {
   readonly indices: number;
   readonly shards: number;
@@ -188,7 +186,7 @@ export interface LeaseResult {
   readonly endedAt: number;
 }
 
-export interface RecheckInput extends RestoreInput {
+export interface RecheckInput extends RoundRef {
   readonly freeze: number;
 }
 export interface RecheckResult {

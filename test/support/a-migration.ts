@@ -78,7 +78,7 @@ export class AMigration {
   }
 
   get restoreInput(): RestoreInput {
-    return { ...this.at, snapshot: 'snap', snapshotUuid: 'uuid-of-snap', settingsFor: 'round' };
+    return { ...this.at, snapshot: 'snap', snapshotUuid: 'uuid-of-snap' };
   }
 
   context(changes: Partial<StepContext> = {}): StepContext {

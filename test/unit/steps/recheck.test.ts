@@ -4,7 +4,7 @@ import { anIndex } from '../../support/fake-cluster';
 
 const ready = (plan = {}) => new AMigration({ movies: {}, logs: {} }, plan).restored().frozen().quiescent();
 const objections = async (migration: AMigration) => {
-  const input = { ...migration.restoreInput, freeze: 1 };
+  const input = { ...migration.at, freeze: 1 };
   const first = await recheckBeforeCommit(migration.deps, input, migration.context());
   expect(await recheckBeforeCommit(migration.deps, input, migration.context())).toEqual(first);
   return first.objections;
