@@ -39,8 +39,8 @@ export async function runWorker(options: { readonly role: Role }): Promise<void>
   for (const signal of STOP_SIGNALS) process.on(signal, () => undefined);
   const config = await loadConfig();
   const { connection, namespace } = await connect();
+  const deps = openDeps(config, () => registeredAttributes(connection, namespace));
   try {
-    const deps = openDeps(config, () => registeredAttributes(connection, namespace));
     const worker = await Worker.create({
       connection,
       namespace,
@@ -51,6 +51,7 @@ export async function runWorker(options: { readonly role: Role }): Promise<void>
     process.send?.('ready');
     await worker.run();
   } finally {
+    await deps.close();
     await connection.close();
   }
 }

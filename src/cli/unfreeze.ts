@@ -37,7 +37,12 @@ export async function unfreeze(
   signal: AbortSignal,
 ): Promise<void> {
   const plan = parsePlan(await readPlan(planFile));
-  await releaseFreezes(openDeps(config), plan, write, signal);
+  const deps = openDeps(config);
+  try {
+    await releaseFreezes(deps, plan, write, signal);
+  } finally {
+    await deps.close();
+  }
 }
 
 async function readPlan(planFile: string): Promise<unknown> {

@@ -1,16 +1,21 @@
 import type { Config } from '../config';
 import { openCluster } from '../elasticsearch';
-import type { Cluster } from '../elasticsearch/cluster';
+import type { OpenedCluster } from '../elasticsearch';
 import { Engine, openStore } from '../storage';
 import type { Store } from '../storage/store';
 import type { StepDeps } from './migration';
+
+export interface OpenedDeps extends StepDeps {
+  /** Ends the connections to clusters; calls that wait reject. Nothing may be opened afterwards. */
+  close(): Promise<void>;
+}
 
 /** Opens clusters and stores by name on first use; every step of this process shares them and their connections. */
 export function openDeps(
   config: Config,
   searchAttributes: () => Promise<readonly string[]> = async () => [],
-): StepDeps {
-  const clusters = new Map<string, Cluster>();
+): OpenedDeps {
+  const clusters = new Map<string, OpenedCluster>();
   const stores = new Map<string, Store>();
   return {
     config,
@@ -18,6 +23,9 @@ export function openDeps(
     store: (name) => remembered(stores, name, () => openStore(config.store(name))),
     engine: new Engine(),
     searchAttributes,
+    close: async () => {
+      await Promise.all([...clusters.values()].map((cluster) => cluster.disconnect()));
+    },
   };
 }
 

@@ -12,7 +12,8 @@ import { AMigration } from '../../support/a-migration';
 
 // No adapters here: the ends are in memory.
 let opened: StepDeps | undefined;
-jest.mock('../../../src/steps/open', () => ({ openDeps: () => opened }));
+let closed = 0;
+jest.mock('../../../src/steps/open', () => ({ openDeps: () => ({ ...opened, close: async () => void closed++ }) }));
 
 const WRITE = 'index.blocks.write';
 const BLOCKED = { [WRITE]: 'true' };
@@ -164,6 +165,7 @@ describe('the plan file', () => {
     await unfreeze(file, {} as Config, (line) => lines.push(line), nobody);
     expect(lines).toHaveLength(1);
     expect(migration.source.settingsOf['movies']).toEqual({});
+    expect(closed).toBe(1);
   });
 
   test('is refused by its name when it cannot be read, and by its faults when it is no plan', async () => {
