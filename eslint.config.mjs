@@ -10,7 +10,8 @@ const temporal = {
 };
 const above = (...rooms) => ({
   group: rooms.map((room) => `**/${room}/**`).concat(rooms.map((room) => `**/${room}`)),
-  message: 'Rooms depend inwards only: domain <- repository <- storage, elasticsearch <- steps <- activities, cli.',
+  message:
+    'Rooms depend inwards only: domain <- repository, net <- storage, elasticsearch <- steps <- activities, cli.',
 });
 const outside = above('stack', 'demo', 'bench', 'test');
 const sdk = {
@@ -54,16 +55,29 @@ export default tseslint.config(
       temporal,
       sdk,
       sandbox,
+      above('net', 'repository', 'storage', 'elasticsearch', 'steps', 'cli', 'activities', 'workflows', 'worker'),
+      outside,
+    ],
+  ),
+  room(
+    ['src/net/**'],
+    [
+      temporal,
+      sdk,
       above('repository', 'storage', 'elasticsearch', 'steps', 'cli', 'activities', 'workflows', 'worker'),
       outside,
     ],
   ),
+  {
+    files: ['src/net/aws-credentials.ts'],
+    rules: { 'no-restricted-imports': ['error', { patterns: [temporal, outside] }] },
+  },
   room(
     ['src/repository/**'],
     [
       temporal,
       sdk,
-      above('storage', 'elasticsearch', 'steps', 'cli', 'activities', 'workflows', 'worker'),
+      above('net', 'storage', 'elasticsearch', 'steps', 'cli', 'activities', 'workflows', 'worker'),
       outside,
       {
         regex: '^node:(?!zlib$)',
@@ -97,7 +111,7 @@ export default tseslint.config(
               group: ['@temporalio/client', '@temporalio/worker', '@temporalio/activity', '@temporalio/testing'],
               message: 'Not available in the workflow sandbox.',
             },
-            above('repository', 'storage', 'elasticsearch', 'steps', 'cli', 'worker'),
+            above('repository', 'net', 'storage', 'elasticsearch', 'steps', 'cli', 'worker'),
             {
               group: ['**/activities', '**/activities/**'],
               allowTypeImports: true,

@@ -233,14 +233,22 @@ function clusterSchema(secret: ReturnType<typeof secretSchema>, check: SecretChe
           type: z.literal('sigv4'),
           region: text,
           service: text.default('es'),
-          profile: text.optional(),
-          roleArn: text.optional(),
+          credentials: awsCredentials(secret),
+          profile: text.optional().describe('Of the shared AWS files, where there are no credentials here.'),
+          roleArn: text.optional().describe('The role that these credentials assume.'),
         }),
       ])
       .default({ type: 'none' }),
     tls: z.strictObject({ caFile }).optional(),
     proxy,
   });
+}
+
+function awsCredentials(secret: ReturnType<typeof secretSchema>) {
+  return z
+    .strictObject({ accessKeyId: secret, secretAccessKey: secret, sessionToken: secret.optional() })
+    .optional()
+    .describe('Without them the AWS default chain is asked.');
 }
 
 function storeSchema(secret: ReturnType<typeof secretSchema>) {
@@ -254,10 +262,7 @@ function storeSchema(secret: ReturnType<typeof secretSchema>) {
       endpoint: endpoint.describe('Of an S3-compatible server; not needed for AWS.'),
       pathStyle: z.boolean().optional(),
       encryption: encryption('AES256', 'aws:kms'),
-      credentials: z
-        .strictObject({ accessKeyId: secret, secretAccessKey: secret, sessionToken: secret.optional() })
-        .optional()
-        .describe('Without them the AWS default chain is asked.'),
+      credentials: awsCredentials(secret),
     }),
     z.strictObject({
       type: z.literal('oss'),
@@ -398,7 +403,13 @@ function withoutSlash(url: string): string {
 function revealing(auth: ClusterEntry['auth']): ClusterConnection['auth'] {
   if (auth.type === 'basic') return { ...auth, password: () => auth.password.reveal() };
   if (auth.type === 'apiKey') return { ...auth, key: () => auth.key.reveal() };
-  return auth;
+  if (auth.type === 'none') return auth;
+  const { credentials, ...rest } = auth;
+  if (credentials === undefined) return rest;
+  return {
+    ...rest,
+    keys: revealingKeys(credentials.accessKeyId, credentials.secretAccessKey, credentials.sessionToken),
+  };
 }
 
 type Bucket = Exclude<StoreEntry, { type: 'directory' }>;

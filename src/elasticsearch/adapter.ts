@@ -7,14 +7,14 @@ import { errorOf, readRefusal } from './failures';
 import { Http, PROMPT_MS } from './http';
 import type { Call } from './http';
 import { readInfo } from './identity';
-import { hasFeaturesOf, nameGroups, snapshotPath } from './paths';
+import { encodeName, hasFeaturesOf, nameGroups, snapshotPath } from './paths';
 
 export interface OpenedCluster extends port.Cluster {
   /** Ends the connections; calls that wait reject. Not `close`, which in the port closes indices. */
   disconnect(): Promise<void>;
 }
 
-/** Opens a cluster by HTTP; connects with the first call. Throws `ConfigurationError` for what has not landed. */
+/** Opens a cluster by HTTP; connects with the first call. */
 export function openCluster(connection: ClusterConnection): OpenedCluster {
   return new HttpCluster(connection);
 }
@@ -216,7 +216,7 @@ class HttpCluster implements OpenedCluster {
   }
 
   async count(name: string, signal: AbortSignal): Promise<number> {
-    const call: Call = { method: 'GET', path: `/${encodeURIComponent(name)}/_count` };
+    const call: Call = { method: 'GET', path: `/${encodeName(name)}/_count` };
     const answer = await this.http.call<answers.Reached & { readonly count: number }>(call, signal);
     // A count over some of the shards answers 200; of an unassigned one only `successful` tells.
     const { total = 0, successful = 0 } = answer._shards ?? {};

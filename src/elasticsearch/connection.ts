@@ -1,3 +1,5 @@
+import type { AwsIdentity } from '../net/aws-credentials';
+
 /** How to reach a cluster; what the connections file says about one name. Secrets are functions, so that they rotate. */
 export interface ClusterConnection {
   readonly name: string;
@@ -6,6 +8,7 @@ export interface ClusterConnection {
   readonly auth: ClusterAuth;
   /** PEM; the cluster's own certificate authority. */
   readonly caCertificate?: string;
+  /** `socks5:`, `socks5h:`, `http:` or `https:`; it resolves the names. */
   readonly proxy?: string;
 }
 
@@ -13,10 +16,5 @@ export type ClusterAuth =
   | { readonly type: 'none' }
   | { readonly type: 'basic'; readonly username: string; readonly password: () => string }
   | { readonly type: 'apiKey'; readonly key: () => string }
-  | {
-      readonly type: 'sigv4';
-      readonly region: string;
-      readonly service?: string;
-      readonly profile?: string;
-      readonly roleArn?: string;
-    };
+  /** Signed with Amazon's Signature Version 4, for the service `es` unless it says another. */
+  | ({ readonly type: 'sigv4'; readonly service?: string } & AwsIdentity);

@@ -1,10 +1,12 @@
 import { Agent, request } from 'undici';
-import { ConfigurationError, UnavailableError } from '../domain/errors';
-import type { MigrationError } from '../domain/errors';
-import { credentialsOf, redact } from './credentials';
+import { ConfigurationError, MigrationError, UnavailableError } from '../domain/errors';
+import { connectorThrough, ProxyError } from '../net/proxy';
+import { proverOf, redact } from './credentials';
+import type { Proof, Prove } from './credentials';
 import type { ClusterConnection } from './connection';
 import { errorOf, readRefusal } from './failures';
 import type { Refusal } from './failures';
+import { clockSkew } from './sigv4';
 
 export interface Call {
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
@@ -43,22 +45,30 @@ const MISCONFIGURED: Readonly<Record<string, string>> = {
   UND_ERR_INVALID_ARG: 'its credentials cannot be sent: do they end in a line break?',
 };
 
+interface Answer {
+  readonly status: number;
+  readonly body: string;
+  readonly retryAfter: string | undefined;
+  readonly date: string | undefined;
+}
+
 /**
- * One cluster's HTTP. Every call ends: by an answer, its time-out or the caller's signal. Each is tried once; Temporal
- * is the one authority for retries.
+ * One cluster's HTTP. Every call ends: by an answer, its time-out or the caller's signal. Each is tried once, and once
+ * more only where it was refused for a token that has been renewed since; Temporal is the one authority for retries.
  */
 export class Http {
   private readonly agent: Agent;
   private readonly base: string;
+  private readonly prove: Prove;
 
   constructor(private readonly connection: ClusterConnection) {
-    if (connection.auth.type === 'sigv4') throw notLanded(connection.name, 'Authentication by sigv4');
-    if (connection.proxy !== undefined) throw notLanded(connection.name, 'A proxy before a cluster');
     this.base = connection.url.replace(/\/+$/, '');
-    const ca = connection.caCertificate;
+    this.prove = proverOf(connection.auth);
+    const { caCertificate: ca, proxy } = connection;
+    const connect = { timeout: CONNECT_MS, ...(ca === undefined ? {} : { ca }) };
     this.agent = new Agent({
       connections: CONNECTIONS,
-      connect: { timeout: CONNECT_MS, ...(ca === undefined ? {} : { ca }) },
+      connect: proxy === undefined ? connect : connectorThrough(proxy, connect),
       // `exchange` keeps one clock for the whole call: these would start anew with every chunk.
       headersTimeout: 0,
       bodyTimeout: 0,
@@ -117,17 +127,14 @@ export class Http {
     return { cluster: this.connection.name, url: this.base, request: `${method} ${shown}` };
   }
 
-  private async exchange(call: Call, signal: AbortSignal) {
+  private async exchange(call: Call, signal: AbortSignal): Promise<Answer> {
     signal.throwIfAborted();
-    const { headers, secrets } = credentialsOf(this.connection.auth);
     const deadline = new AbortController();
     const giveUp = () => deadline.abort();
     const timer = setTimeout(giveUp, call.timeoutMs ?? PATIENT_MS);
     signal.addEventListener('abort', giveUp, { once: true });
     try {
-      const answer = await this.request(call, headers, deadline.signal);
-      // A proxy's error page may quote the request.
-      return { ...answer, body: answer.status < 300 ? answer.body : redact(answer.body, secrets) };
+      return await this.request(call, deadline.signal);
     } catch (cause) {
       if (signal.aborted) throw signal.reason;
       throw this.noAnswer(call, deadline.signal.aborted ? 'time-out' : codeOf(cause), cause);
@@ -137,24 +144,44 @@ export class Http {
     }
   }
 
-  private async request(call: Call, headers: Readonly<Record<string, string>>, signal: AbortSignal) {
-    const response = await request(`${this.base}${call.path}`, {
-      method: call.method,
+  private async request(call: Call, signal: AbortSignal): Promise<Answer> {
+    const first = await this.send(call, signal);
+    if (first.status !== 403) return first;
+    const { signedAt, renew } = first.proof;
+    const skew = signedAt === undefined ? undefined : clockSkew(signedAt, first.date, this.subject(call));
+    if (skew !== undefined) throw skew;
+    const isRenewed = renew !== undefined && (await untilAborted(renew(), signal));
+    return isRenewed ? this.send(call, signal) : first;
+  }
+
+  private async send(call: Call, signal: AbortSignal): Promise<Answer & { readonly proof: Proof }> {
+    const url = new URL(`${this.base}${call.path}`);
+    const body = call.body && JSON.stringify(call.body);
+    const headers: Record<string, string> = body === undefined ? {} : { 'content-type': 'application/json' };
+    const { method } = call;
+    const proof = await untilAborted(this.prove({ method, url, headers, body }), signal);
+    const response = await request(url, {
+      method,
       dispatcher: this.agent,
       signal,
-      headers: { ...headers, ...(call.body && { 'content-type': 'application/json' }) },
-      ...(call.body && { body: JSON.stringify(call.body) }),
+      headers: { ...headers, ...proof.headers },
+      ...(body === undefined ? {} : { body }),
     });
-    const retryAfter = response.headers['retry-after'];
+    const answered = await response.body.text();
     return {
       status: response.statusCode,
-      body: await response.body.text(),
-      retryAfter: typeof retryAfter === 'string' ? retryAfter : undefined,
+      // A proxy's error page may quote the request.
+      body: response.statusCode < 300 ? answered : redact(answered, proof.secrets),
+      retryAfter: single(response.headers['retry-after']),
+      date: single(response.headers['date']),
+      proof,
     };
   }
 
   private noAnswer(call: Call, code: string, cause: unknown): MigrationError {
+    if (cause instanceof MigrationError) return cause; // of the credentials or the clock, which say it better
     const options = { subject: this.subject(call), cause };
+    if (cause instanceof ProxyError) return proxyFailure(cause, options);
     const why = MISCONFIGURED[code];
     if (why !== undefined) return new ConfigurationError(`The cluster cannot be reached: ${why}`, options);
     const message = `The cluster does not answer (${code}): it may be down, or may still do what was asked`;
@@ -173,8 +200,22 @@ export class Http {
   }
 }
 
-function notLanded(cluster: string, what: string): ConfigurationError {
-  return new ConfigurationError(`${what} has not landed yet`, { subject: { cluster } });
+function proxyFailure({ message, isFinal }: ProxyError, options: ConstructorParameters<typeof ConfigurationError>[1]) {
+  return isFinal ? new ConfigurationError(message, options) : new UnavailableError(message, options);
+}
+
+function single(header: string | string[] | undefined): string | undefined {
+  return typeof header === 'string' ? header : undefined;
+}
+
+/** Credentials may be asked of services that know nothing of our time-out. */
+function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const giveUp = () => reject(signal.reason as Error);
+    if (signal.aborted) giveUp();
+    signal.addEventListener('abort', giveUp, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', giveUp));
+  });
 }
 
 function codeOf(error: unknown): string {

@@ -16,7 +16,7 @@ export interface NameGroup {
 export function nameGroups(names: readonly string[]): NameGroup[] {
   const groups: { path: string; names: string[] }[] = [];
   for (const name of names) {
-    const encoded = encodeURIComponent(name);
+    const encoded = encodeName(name);
     const last = groups.at(-1);
     if (last !== undefined && last.path.length + 1 + encoded.length <= MAX_NAMES_BYTES) {
       last.path += `,${encoded}`;
@@ -28,9 +28,20 @@ export function nameGroups(names: readonly string[]): NameGroup[] {
   return groups;
 }
 
+/**
+ * As RFC 3986 has it, so that nothing is left for anybody to encode again: a signature is over the path as it was sent,
+ * and whoever checks it may encode what `encodeURIComponent` leaves alone.
+ */
+export function encodeName(name: string): string {
+  return encodeURIComponent(name).replace(
+    /[!'()*]/g,
+    (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`,
+  );
+}
+
 /** `/_snapshot/<repository>[/<snapshot>]`. */
 export function snapshotPath(...names: readonly string[]): string {
-  return ['/_snapshot', ...names.map(encodeURIComponent)].join('/');
+  return ['/_snapshot', ...names.map(encodeName)].join('/');
 }
 
 /** True when the cluster has what Elasticsearch `minimum` (`7.9`) brought. OpenSearch began at 7.10. */

@@ -291,6 +291,18 @@ stores:
     expect(other.fingerprint('store', 's')).not.toBe(fingerprints[1]);
   });
 
+  it('of a cluster give the keys that sign for it, and the role that they assume', async () => {
+    const auth = `{ type: sigv4, region: r, roleArn: "arn:aws:iam::1:role/r",
+      credentials: { accessKeyId: { env: ID }, secretAccessKey: { env: SECRET }, sessionToken: { env: TOKEN } } }`;
+    const env = { ID: 'id', SECRET: 'hunter2', TOKEN: 'hunter3' };
+    const config = await load(`clusters: { a: { url: "https://a", auth: ${auth} } }`, env);
+    const { auth: signing } = config.cluster('a');
+    expect(signing).toMatchObject({ type: 'sigv4', service: 'es', roleArn: 'arn:aws:iam::1:role/r' });
+    const keys = { accessKeyId: 'id', secretAccessKey: 'hunter2', sessionToken: 'hunter3' };
+    expect(signing.type === 'sigv4' && signing.keys?.()).toEqual(keys);
+    expect(inspect(config, { depth: 20, showHidden: true })).not.toContain('hunter');
+  });
+
   it('of a cluster bring its certificate; a proxy of a store is refused rather than ignored', async () => {
     const config = await load(yaml);
     expect(config.cluster('a')).toMatchObject({ url: 'http://a:9200', caCertificate: '-----BEGIN CERTIFICATE-----' });

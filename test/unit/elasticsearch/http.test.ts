@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { inspect } from 'node:util';
@@ -108,15 +109,6 @@ describe('credentials', () => {
       expect(text).not.toContain(encoded);
     }
     await cluster.disconnect();
-  });
-
-  test.each<[string, Partial<ClusterConnection>]>([
-    ['sigv4', { auth: { type: 'sigv4', region: 'eu-west-1' } }],
-    ['proxy', { proxy: 'http://127.0.0.1:3128' }],
-  ])('%s has not landed, and says so before any request', (_, rest) => {
-    const connection = { name: 'source', url: 'http://127.0.0.1:1', auth: NONE, ...rest };
-    expect(() => openCluster(connection)).toThrow(ConfigurationError);
-    expect(() => openCluster(connection)).toThrow(/has not landed yet/);
   });
 });
 
@@ -229,8 +221,10 @@ describe('an answer', () => {
 });
 
 describe('TLS', () => {
-  const start = async (): Promise<string> => {
-    const server = createServer({ cert: CERTIFICATE, key: KEY }, (_, response) => response.end('{"secure":true}'));
+  const start = async (answer: (request: IncomingMessage) => object = () => ({ secure: true })): Promise<string> => {
+    const server = createServer({ cert: CERTIFICATE, key: KEY }, (request, response) =>
+      response.end(JSON.stringify(answer(request))),
+    );
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     kept({
       close: () => {
@@ -244,6 +238,18 @@ describe('TLS', () => {
   test('a cluster is trusted by the certificate that the connections file names', async () => {
     const url = await start();
     expect(await httpTo(url, { caCertificate: CERTIFICATE }).get('/', NEVER)).toEqual({ secure: true });
+  });
+
+  test.each<[string, ClusterAuth]>([
+    ['Basic', { type: 'basic', username: 'ann', password: () => PASSWORD }],
+    ['ApiKey', { type: 'apiKey', key: () => PASSWORD }],
+    [
+      'AWS4-HMAC-SHA256',
+      { type: 'sigv4', region: 'eu-west-1', keys: () => ({ accessKeyId: 'A', secretAccessKey: PASSWORD }) },
+    ],
+  ])('credentials of scheme %s go over it', async (scheme, auth) => {
+    const url = await start(({ headers }) => ({ scheme: headers.authorization?.split(' ')[0] }));
+    expect(await httpTo(url, { auth, caCertificate: CERTIFICATE }).get('/', NEVER)).toEqual({ scheme });
   });
 
   test.each<[string, Partial<ClusterConnection>, RegExp]>([
