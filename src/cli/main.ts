@@ -5,6 +5,7 @@ import type { ParseArgsConfig } from 'node:util';
 import { loadConfig } from '../config';
 import type { openDirectory as OpenDirectory, openStore as OpenStore } from '../storage';
 import type { Store } from '../storage/store';
+import type { copy as Copy, evidenceFileOf as EvidenceFileOf } from './copy';
 import type { inspect as Inspect } from './inspect';
 import type { unfreeze as Unfreeze } from './unfreeze';
 
@@ -19,6 +20,8 @@ export interface Terminal {
   readonly env: Readonly<Record<string, string | undefined>>;
   out(line: string): void;
   err(line: string): void;
+  /** Rewrites the last line of a terminal; undefined where nobody watches. */
+  readonly live?: (line: string) => void;
   /** Aborted by the first Ctrl-C; the second ends the process. Asked for by commands that clean up nothing else. */
   interruption(): AbortSignal;
 }
@@ -132,10 +135,35 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     run: runInspect,
   },
   copy: {
-    usage: 'copy SRC DST',
+    usage: 'copy SRC DST (--snapshot NAME | --all) [--base-path PATH] [--target-base-path PATH] [--dry-run]',
     summary: 'copy a repository from one store to another',
-    details: [],
-    examples: ['npx snapferry copy s3-singapore oss-hangzhou'],
+    details: [
+      'SRC, DST                  names from the connections file, or dir:PATH, which needs no such file',
+      '--snapshot NAME           one snapshot and everything it needs, from its own metadata',
+      '--all                     everything below the base path, for what is not a readable repository too',
+      '--base-path PATH          where the repository lies in both stores (default: their roots)',
+      '--target-base-path PATH   where it is to lie in DST, if that is another place',
+      '--bytes-per-second N      no faster than that',
+      '--dry-run                 say what would be copied, and copy nothing',
+      '',
+      'Every blob is proved on its way. Run again after anything, it goes on where it was: what was proved is noted',
+      'below XDG_STATE_HOME (~/.local/state), and uploads that were under way are gone on with.',
+      'Nothing is deleted in DST. What is referred to is written before what refers to it, index-N last.',
+    ],
+    examples: [
+      'npx snapferry copy s3-singapore oss-hangzhou --base-path snapferry/movies --snapshot nightly',
+      'npx snapferry copy dir:/srv/snapshots s3-archive --target-base-path 2026 --all --dry-run',
+    ],
+    options: {
+      snapshot: { type: 'string' },
+      all: { type: 'boolean', default: false },
+      'base-path': { type: 'string', default: '' },
+      'target-base-path': { type: 'string' },
+      'bytes-per-second': { type: 'string' },
+      'dry-run': { type: 'boolean', default: false },
+    },
+    takes: ['SRC', 'DST'],
+    run: runCopy,
   },
   audit: {
     usage: 'audit SRC DST',
@@ -174,13 +202,47 @@ async function runInspect({ values, positionals }: Given, terminal: Terminal): P
   const { inspect } = load('./inspect') as { inspect: typeof Inspect };
   const { snapshot } = values;
   const options = {
-    basePath: String(values['base-path']).replace(/^\/+|\/+$/g, ''),
+    basePath: basePathOf(values['base-path']),
     ...(typeof snapshot === 'string' ? { snapshot } : {}),
     manifest: values['manifest'] === true,
     json: values['json'] === true,
   };
   const store = await storeOf(positionals[0] ?? '', terminal);
   await inspect(store, options, terminal.out, terminal.interruption());
+}
+
+async function runCopy({ values, positionals }: Given, terminal: Terminal): Promise<void> {
+  const { copy, evidenceFileOf } = load('./copy') as { copy: typeof Copy; evidenceFileOf: typeof EvidenceFileOf };
+  const { snapshot, all } = values;
+  if ((typeof snapshot === 'string') === (all === true)) {
+    throw new UsageError('copy needs either --snapshot NAME or --all: see snapferry copy --help');
+  }
+  const limits = bytesPerSecondOf(values['bytes-per-second']);
+  const basePath = basePathOf(values['base-path']);
+  const source = { store: await storeOf(positionals[0] ?? '', terminal), basePath };
+  const targetBasePath = basePathOf(values['target-base-path'] ?? basePath);
+  const target = { store: await storeOf(positionals[1] ?? '', terminal), basePath: targetBasePath };
+  const command = {
+    source,
+    target,
+    ...(typeof snapshot === 'string' ? { snapshot } : {}),
+    ...limits,
+    dryRun: values['dry-run'] === true,
+    evidence: evidenceFileOf(source, target, terminal.env),
+  };
+  await copy(command, terminal, terminal.interruption());
+}
+
+function bytesPerSecondOf(given: unknown): { bytesPerSecond?: number } {
+  if (given === undefined) return {};
+  const bytesPerSecond = Number(given);
+  if (Number.isSafeInteger(bytesPerSecond) && bytesPerSecond > 0) return { bytesPerSecond };
+  throw new UsageError('--bytes-per-second must be a whole number of bytes, such as 50000000');
+}
+
+/** As plans write it: without a slash at either end. */
+function basePathOf(given: unknown): string {
+  return String(given).replace(/^\/+|\/+$/g, '');
 }
 
 /** A name from the connections file, or `dir:PATH`. */
@@ -271,6 +333,7 @@ export function start(version: string): void {
     env: process.env,
     out: (line) => process.stdout.write(`${line}\n`),
     err: (line) => process.stderr.write(`${line}\n`),
+    ...(process.stderr.isTTY ? { live: (line: string) => process.stderr.write(`\r\u001b[2K${line}`) } : {}),
     interruption,
   };
   void main(process.argv.slice(2), terminal).then((code) => {

@@ -62,7 +62,7 @@ export function pagesOf(
 }
 
 /** Groups the parts of chunked files, in the order of their numbers. */
-function filesOf(blobs: readonly ManifestBlob[]): ManifestBlob[][] {
+export function filesOf(blobs: readonly ManifestBlob[]): ManifestBlob[][] {
   const files = new Map<string, ManifestBlob[]>();
   for (const blob of blobs) {
     const file = blob.part === undefined ? blob.key : `${folderOf(blob.key)}${blob.part.file}`;

@@ -54,7 +54,7 @@ describe('the command line', () => {
     }
   });
 
-  it.each(['check', 'copy', 'audit', 'policies'])('%s has not landed yet, and says so', async (command) => {
+  it.each(['check', 'audit', 'policies'])('%s has not landed yet, and says so', async (command) => {
     expect(await snapferry([command, 'x', 'y'])).toEqual({
       code: 2,
       out: '',
@@ -72,6 +72,15 @@ describe('the command line', () => {
     [['inspect', 'a', '--snapshot'], "Option '--snapshot <value>' argument missing: see snapferry inspect --help"],
     [['inspect', 'a', '--snapshot', '--json'], /^snapferry: Option '--snapshot' argument is ambiguous/],
     [['inspect', 'a', '--json=yes'], /^snapferry: Option '--json' does not take an argument: see/],
+    [['copy', 'a', 'b'], 'copy needs either --snapshot NAME or --all: see snapferry copy --help'],
+    [
+      ['copy', 'a', 'b', '--all', '--snapshot', 'x'],
+      'copy needs either --snapshot NAME or --all: see snapferry copy --help',
+    ],
+    [
+      ['copy', 'a', 'b', '--all', '--bytes-per-second', '10MB'],
+      '--bytes-per-second must be a whole number of bytes, such as 50000000',
+    ],
     [['unfreeze'], 'unfreeze needs PLAN: see snapferry unfreeze --help'],
     [['worker', '--role', 'king'], '--role must be one of control, transfer, all'],
     [['worker', 'now'], "worker does not take 'now': see snapferry worker --help"],

@@ -1,0 +1,268 @@
+/**
+ * A repository copied from one place to another without a migration: one snapshot and what it needs, or a whole prefix.
+ * In copy order, each blob proved on its way; what an earlier run proved, and both sides still hold, is not sent again.
+ */
+import { createHash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { BlobCorruptError, ConfigurationError, RepositoryChangedError, UnavailableError } from '../domain/errors';
+import { below } from '../domain/names';
+import { PHASES, phaseOf, readManifest } from '../repository';
+import type { ManifestBlob, Phase, RepositoryData } from '../repository';
+import { compareKeys, copyFile, crc32, inLanes, march, payload } from '../storage';
+import type { BlobInfo, BlobProof, CopySource, CopyTarget, Engine } from '../storage';
+import { readBytes } from './files';
+import type { ProofLine } from './proofs';
+import { isProvedBy, proofLine } from './proofs';
+import { newestRepositoryData } from './source-repository';
+import { filesOf } from './units';
+
+/** What a run proved of one blob, and what the source said of it then. */
+export interface MirrorProof extends ProofLine {
+  /** Etag in the source; undefined where a manifest says what the bytes are. */
+  readonly sourceEtag?: string;
+}
+
+export interface MirrorFile {
+  readonly blobs: readonly ManifestBlob[];
+  /** Bytes that are written instead of the source's, which may have deleted them. */
+  readonly saved?: Buffer;
+  readonly sourceEtag?: string;
+}
+
+export interface MirrorPlan {
+  /** In copy order; each is a barrier. */
+  readonly phases: readonly { readonly phase: Phase; readonly files: readonly MirrorFile[] }[];
+  readonly send: Amount;
+  readonly held: Amount;
+  /** Of the source, when it was read: all of it must still stand when `index-N` is written. */
+  readonly repository?: RepositoryData;
+}
+
+export interface Amount {
+  readonly blobs: number;
+  readonly bytes: number;
+}
+
+export interface MirrorRun {
+  readonly signal: AbortSignal;
+  readonly progress: (done: Amount) => void;
+  readonly proved: (proof: MirrorProof) => void;
+  /** A blob could not be copied, and is tried again after `pauseMs`. */
+  readonly retrying: (error: UnavailableError, pauseMs: number) => void;
+}
+
+/** Half an hour of a store that does not answer. */
+const TRIES = 35;
+const LONGEST_PAUSE_MS = 60_000;
+
+/**
+ * One snapshot: its manifest, minus what is proved and still listed. Throws what `readManifest` throws, and
+ * `ConfigurationError` where there is no repository, or the target holds somebody else's.
+ */
+export async function planSnapshot(
+  source: CopySource,
+  target: CopyTarget,
+  snapshot: string,
+  provedBefore: ReadonlyMap<string, MirrorProof>,
+  signal: AbortSignal,
+): Promise<MirrorPlan> {
+  const repository = await newestRepositoryData(source.store, source.basePath, signal);
+  if (repository === undefined) {
+    throw new ConfigurationError('There is no snapshot repository here: name its --base-path, or copy --all', {
+      subject: { store: source.store.description, basePath: source.basePath },
+    });
+  }
+  await refuseStrangers(repository, target, signal);
+  const read = (key: string) => readBytes(source.store, below(source.basePath, key), signal);
+  const manifest = await readManifest(repository, snapshot, read);
+  const wanted = [...manifest.blobs].sort((a, b) => compareKeys(a.key, b.key));
+  const missing: ManifestBlob[] = [];
+  for await (const { left, right } of march(each(wanted), listed(target, signal))) {
+    if (left === undefined) continue;
+    const proof = provedBefore.get(left.key);
+    const saved = manifest.volatile.get(left.key);
+    const isProved = isProvedBy(proof, left) || (saved !== undefined && proof?.crc32 === crc32(saved));
+    if (!isProved || right?.length !== left.length || right.etag !== proof?.etag) missing.push(left);
+  }
+  const files = filesOf(missing).map((blobs): MirrorFile => {
+    const saved = manifest.volatile.get(blobs[0]!.key);
+    return saved === undefined ? { blobs } : { blobs, saved };
+  });
+  return { ...inPhases(files, amountOf(manifest.blobs)), repository };
+}
+
+/**
+ * Whatever lies below the base path. A blob is held when both sides are as a run proved them, or when their etags are
+ * the same MD5. Throws `ConfigurationError` when the target holds another repository than the source.
+ */
+export async function planWhole(
+  source: CopySource,
+  target: CopyTarget,
+  provedBefore: ReadonlyMap<string, MirrorProof>,
+  signal: AbortSignal,
+): Promise<MirrorPlan> {
+  const repository = await newestRepositoryData(source.store, source.basePath, signal).catch((error: unknown) => {
+    // The whole prefix is for what can not be read as a repository, too.
+    if (error instanceof BlobCorruptError || error instanceof ConfigurationError) return undefined;
+    throw error;
+  });
+  if (repository !== undefined) await refuseStrangers(repository, target, signal);
+  const files: MirrorFile[] = [];
+  const all = { blobs: 0, bytes: 0 };
+  for await (const { left, right } of march(listed(source, signal), listed(target, signal))) {
+    if (left === undefined) continue;
+    all.blobs += 1;
+    all.bytes += left.length;
+    if (isSame(left, right, provedBefore.get(left.key))) continue;
+    const blob = { key: left.key, length: left.length, crc32: null, phase: phaseOf(left.key) ?? 'data' } as const;
+    files.push({ blobs: [blob], sourceEtag: left.etag });
+  }
+  return { ...inPhases(files, all), ...(repository === undefined ? {} : { repository }) };
+}
+
+/**
+ * Sends what the plan says, phase by phase. A blob that is not to be had for a while is tried again for half an hour.
+ * Throws what `copyFile` throws, and `RepositoryChangedError` when a snapshot was deleted from the source meanwhile:
+ * then nothing was published.
+ */
+export async function runMirror(
+  engine: Engine,
+  source: CopySource,
+  target: CopyTarget,
+  plan: MirrorPlan,
+  run: MirrorRun,
+): Promise<void> {
+  for (const { phase, files } of plan.phases) {
+    if (phase === 'index-N') await assertStillStands(source, plan, run.signal);
+    await inLanes(files, bytesOf, run.signal, async (file, signal) => {
+      const proofs = await patiently(run, () => send(engine, source, target, file, signal, run));
+      for (const [n, proof] of proofs.entries()) {
+        const { sourceEtag } = file;
+        run.proved({ ...proofLine(proof, file.blobs[n]!), ...(sourceEtag === undefined ? {} : { sourceEtag }) });
+      }
+      run.progress({ blobs: proofs.length, bytes: 0 });
+    });
+  }
+  await abandonUploads(target, run.signal);
+}
+
+/** Uploads below our base path that nobody goes on with cost storage. Stores that do not list them expire them. */
+async function abandonUploads({ store, basePath }: CopyTarget, signal: AbortSignal): Promise<void> {
+  for (const { key, uploadId } of (await store.uploads.unfinished(below(basePath, ''), signal)) ?? []) {
+    await store.uploads.abort(key, uploadId, signal);
+  }
+}
+
+async function send(
+  engine: Engine,
+  source: CopySource,
+  target: CopyTarget,
+  file: MirrorFile,
+  signal: AbortSignal,
+  run: MirrorRun,
+): Promise<readonly BlobProof[]> {
+  const progress = (bytes: number) => run.progress({ blobs: 0, bytes });
+  if (file.saved === undefined) {
+    const isUnproved = file.sourceEtag !== undefined;
+    return copyFile(engine, source, target, file, { signal, progress, isUnproved, onCursor: () => undefined });
+  }
+  const [blob] = file.blobs as [ManifestBlob];
+  const body = payload(file.saved);
+  const receipt = await target.store.write(below(target.basePath, blob.key), body, {}, signal);
+  progress(body.length);
+  const { etag, checksum, requestId } = receipt;
+  return [
+    { key: blob.key, length: body.length, crc32: body.crc32, footerCrc32: blob.crc32, checksum, etag, requestId },
+  ];
+}
+
+/** There is no Temporal here: the run itself tries again, what is worth another try and as a store asks. */
+async function patiently<T>(run: MirrorRun, work: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof UnavailableError) || attempt === TRIES || run.signal.aborted) throw error;
+      const pauseMs = error.retryAfterMs ?? Math.min(LONGEST_PAUSE_MS, 1_000 * 2 ** (attempt - 1)) * Math.random();
+      run.retrying(error, pauseMs);
+      await sleep(pauseMs, undefined, { signal: run.signal }).catch(() => run.signal.throwIfAborted());
+    }
+  }
+}
+
+/** Blobs of a deleted snapshot may have been deleted before they were read. */
+async function assertStillStands(source: CopySource, { repository }: MirrorPlan, signal: AbortSignal): Promise<void> {
+  if (repository === undefined) return;
+  const now = await newestRepositoryData(source.store, source.basePath, signal);
+  const standing = new Set(now?.snapshots.map(({ uuid }) => uuid));
+  const gone = repository.snapshots.find(({ uuid }) => !standing.has(uuid));
+  if (gone === undefined) return;
+  throw new RepositoryChangedError(
+    `Snapshot '${gone.name}' was deleted from the source while it was copied, and nothing was published: run it again`,
+    { subject: { store: source.store.description, basePath: source.basePath } },
+  );
+}
+
+/** A target that lists no snapshot of the source is another repository, whose blobs would be overwritten. */
+async function refuseStrangers(source: RepositoryData, target: CopyTarget, signal: AbortSignal): Promise<void> {
+  const there = await newestRepositoryData(target.store, target.basePath, signal);
+  if (there === undefined || there.snapshots.length === 0) return;
+  const subject = { store: target.store.description, basePath: target.basePath, generation: there.generation };
+  const known = new Set(source.snapshots.map(({ uuid }) => uuid));
+  if (!there.snapshots.some(({ uuid }) => known.has(uuid))) {
+    throw new ConfigurationError(
+      'The target holds another repository, none of whose snapshots is in the source: name an empty place',
+      { subject },
+    );
+  }
+  if (there.generation <= source.generation) return;
+  throw new ConfigurationError(
+    'The target holds a newer generation of the repository than the source: it would be undone',
+    { subject: { ...subject, source: source.generation } },
+  );
+}
+
+function isSame(source: BlobInfo, target: BlobInfo | undefined, proof: MirrorProof | undefined): boolean {
+  if (target?.length !== source.length) return false;
+  const isMd5 = /^[0-9a-f]{32}$/i;
+  if (isMd5.test(source.etag) && source.etag.toLowerCase() === target.etag.toLowerCase()) return true;
+  if (proof === undefined || source.etag === '' || target.etag === '') return false;
+  return proof.length === source.length && proof.sourceEtag === source.etag && proof.etag === target.etag;
+}
+
+/** Keys relative to the base path. */
+async function* listed({ store, basePath }: CopySource, signal: AbortSignal): AsyncGenerator<BlobInfo> {
+  const prefix = below(basePath, '');
+  for await (const info of store.list(prefix, signal)) yield { ...info, key: info.key.slice(prefix.length) };
+}
+
+async function* each<T>(items: readonly T[]): AsyncGenerator<T> {
+  yield* items;
+}
+
+function inPhases(files: readonly MirrorFile[], all: Amount): Pick<MirrorPlan, 'phases' | 'send' | 'held'> {
+  const send = amountOf(files.flatMap(({ blobs }) => blobs));
+  const shuffled = files.map((file) => ({ file, rank: rankOf(file) })).sort((a, b) => (a.rank < b.rank ? -1 : 1));
+  const phases = PHASES.map((phase) => ({
+    phase,
+    files: shuffled.map(({ file }) => file).filter(({ blobs }) => blobs[0]!.phase === phase),
+  }));
+  return {
+    phases: phases.filter((phase) => phase.files.length > 0),
+    send,
+    held: { blobs: all.blobs - send.blobs, bytes: all.bytes - send.bytes },
+  };
+}
+
+/** Stores partition by the order of keys: neighbours would all meet one partition. */
+function rankOf(file: MirrorFile): string {
+  return createHash('md5').update(file.blobs[0]!.key).digest('hex');
+}
+
+function amountOf(blobs: readonly { readonly length: number }[]): Amount {
+  return { blobs: blobs.length, bytes: blobs.reduce((sum, { length }) => sum + length, 0) };
+}
+
+function bytesOf({ blobs }: MirrorFile): number {
+  return blobs.reduce((sum, { length }) => sum + length, 0);
+}

@@ -1,0 +1,147 @@
+import { randomBytes } from 'node:crypto';
+import { BlobCorruptError, ConfigurationError, RepositoryChangedError } from '../../../src/domain/errors';
+import { readManifest } from '../../../src/repository';
+import { planSnapshot, planWhole, runMirror } from '../../../src/steps/mirror';
+import type { MirrorPlan, MirrorProof, MirrorRun } from '../../../src/steps/mirror';
+import { Engine } from '../../../src/storage';
+import { MemoryStore } from '../../support/memory-store';
+import { fixture, reader, repositoryOf } from '../repository/fixtures';
+
+const NEVER = new AbortController().signal;
+const RECORDING = '5.5.2-rounds';
+const BLOBS = fixture(RECORDING);
+
+/** A recorded repository below `from/`, a place below `to/`, and what earlier runs proved. */
+class Scene {
+  readonly source = { store: new MemoryStore('source'), basePath: 'from' };
+  readonly target = { store: new MemoryStore('target'), basePath: 'to' };
+  readonly proofs = new Map<string, MirrorProof>();
+  sent = { blobs: 0, bytes: 0 };
+  retried = 0;
+
+  constructor(recording = RECORDING) {
+    for (const [key, bytes] of fixture(recording)) this.source.store.put(`from/${key}`, bytes);
+  }
+
+  whole = () => planWhole(this.source, this.target, this.proofs, NEVER);
+  snapshot = (name: string) => planSnapshot(this.source, this.target, name, this.proofs, NEVER);
+
+  run(plan: MirrorPlan, options: Partial<MirrorRun> = {}): Promise<void> {
+    return runMirror(new Engine(), this.source, this.target, plan, {
+      signal: NEVER,
+      progress: ({ blobs, bytes }) => (this.sent = { blobs: this.sent.blobs + blobs, bytes: this.sent.bytes + bytes }),
+      proved: (proof) => this.proofs.set(proof.key, proof),
+      retrying: () => (this.retried += 1),
+      ...options,
+    });
+  }
+
+  get copied(): Map<string, Buffer> {
+    return new Map([...this.target.store.blobs].map(([key, bytes]) => [key.slice('to/'.length), bytes]));
+  }
+}
+
+const newestSnapshot = async () => (await repositoryOf(BLOBS)).snapshots.at(-1)!.name;
+
+test('a whole prefix arrives byte for byte, and is nothing to do afterwards', async () => {
+  const scene = new Scene();
+  scene.source.store.put('from/notes/readme.txt', Buffer.from('not of Elasticsearch'));
+  const plan = await scene.whole();
+  await scene.run(plan);
+  expect(scene.copied).toEqual(
+    new Map([...scene.source.store.blobs].map(([key, bytes]) => [key.slice('from/'.length), bytes])),
+  );
+  expect(scene.sent).toEqual(plan.send);
+  expect((await scene.whole()).send).toEqual({ blobs: 0, bytes: 0 });
+});
+
+test('a snapshot arrives as a repository that can be read, without what only other snapshots need', async () => {
+  const scene = new Scene();
+  const name = await newestSnapshot();
+  await scene.run(await scene.snapshot(name));
+  const wanted = await readManifest(await repositoryOf(BLOBS), name, reader(BLOBS));
+  expect([...scene.copied.keys()].sort()).toEqual(wanted.blobs.map(({ key }) => key).sort());
+  const arrived = await readManifest(await repositoryOf(BLOBS), name, async (key) => scene.copied.get(key));
+  expect(arrived.blobs).toEqual(wanted.blobs);
+  expect((await scene.snapshot(name)).send).toEqual({ blobs: 0, bytes: 0 });
+});
+
+test('what is listed but was never proved is sent: old versions use names again', async () => {
+  const scene = new Scene();
+  const name = await newestSnapshot();
+  const plan = await scene.snapshot(name);
+  const { key, length } = plan.phases[0]!.files[0]!.blobs[0]!;
+  scene.target.store.put(`to/${key}`, randomBytes(length));
+  expect((await scene.snapshot(name)).send).toEqual(plan.send);
+});
+
+test('what was replaced in the target since it was proved is sent again', async () => {
+  const scene = new Scene();
+  const name = await newestSnapshot();
+  await scene.run(await scene.snapshot(name));
+  const { key, length } = (await readManifest(await repositoryOf(BLOBS), name, reader(BLOBS))).blobs[0]!;
+  scene.target.store.put(`to/${key}`, randomBytes(length));
+  expect((await scene.snapshot(name)).send.blobs).toBe(1);
+});
+
+test('index-N is written last but for index.latest, whatever fails before it', async () => {
+  const scene = new Scene();
+  scene.target.store.inject({ call: 'write', nth: 20, effect: 'forbidden' });
+  await expect(scene.run(await scene.whole())).rejects.toThrow(ConfigurationError);
+  expect([...scene.copied.keys()].filter((key) => key.startsWith('index'))).toEqual(
+    expect.not.arrayContaining([expect.stringMatching(/^index[-.]/)]),
+  );
+  await scene.run(await scene.whole());
+  const writes = scene.target.store.callsOf('write').map((call) => call.slice('write to/'.length));
+  expect(writes.at(-1)).toBe('index.latest');
+  expect(writes.slice(0, -1).findLast((key) => !/^index-\d+$/.test(key))).toMatch(/^incompatible|^(snap|meta)-/);
+});
+
+test('a damaged blob in the source stops the run, and names the blob', async () => {
+  const scene = new Scene();
+  const name = await newestSnapshot();
+  const plan = await scene.snapshot(name);
+  const { key } = plan.phases[0]!.files[0]!.blobs[0]!;
+  scene.source.store.rot(`from/${key}`);
+  await expect(scene.run(plan)).rejects.toThrow(BlobCorruptError);
+  await expect(scene.run(plan)).rejects.toThrow(key);
+  expect(scene.copied.has('index.latest')).toBe(false);
+});
+
+test('a store that does not answer for a while is asked again', async () => {
+  jest.spyOn(Math, 'random').mockReturnValue(0);
+  const scene = new Scene();
+  scene.target.store.inject(
+    { call: 'write', nth: 3, effect: 'unavailable' },
+    { call: 'write', nth: 4, effect: 'unavailable' },
+  );
+  await scene.run(await scene.whole());
+  expect(scene.retried).toBe(2);
+  expect((await scene.whole()).send.blobs).toBe(0);
+});
+
+test('a snapshot that is deleted at the source meanwhile keeps index-N from being written', async () => {
+  const scene = new Scene();
+  const plan = await scene.whole();
+  for (const key of [...scene.source.store.blobs.keys()]) {
+    if (/^from\/index/.test(key) && !key.startsWith('from/indices')) scene.source.store.blobs.delete(key);
+  }
+  await expect(scene.run(plan)).rejects.toThrow(RepositoryChangedError);
+  expect(scene.copied.has('index.latest')).toBe(false);
+});
+
+test("somebody else's repository is not written over", async () => {
+  const scene = new Scene();
+  for (const [key, bytes] of fixture('6.8.23-rounds')) scene.target.store.put(`to/${key}`, bytes);
+  await expect(scene.whole()).rejects.toThrow('another repository');
+  await expect(scene.snapshot(await newestSnapshot())).rejects.toThrow('another repository');
+  expect(scene.target.store.callsOf('write')).toEqual([]);
+});
+
+test('uploads that nobody goes on with are aborted at the end, those beside the base path are not', async () => {
+  const scene = new Scene();
+  await scene.target.store.uploads.begin('to/__old', NEVER);
+  const other = await scene.target.store.uploads.begin('elsewhere/__0', NEVER);
+  await scene.run(await scene.whole());
+  expect(await scene.target.store.uploads.unfinished('', NEVER)).toEqual([{ key: 'elsewhere/__0', uploadId: other }]);
+});
