@@ -1,4 +1,6 @@
 // Real servers on a bare machine, without Docker: for the demo, the tests and `npm run stack`.
+export { domainArn, fullAccess, startAmazonElasticsearch } from './amazon-elasticsearch';
+export type { AmazonOptions, AmazonServer, Caller, SnapshotRoles, Statement } from './amazon-elasticsearch';
 export { startElasticsearch } from './elasticsearch';
 export type { ElasticsearchOptions, ElasticsearchServer } from './elasticsearch';
 export { freePort } from './ports';

@@ -59,8 +59,11 @@ function numberIn(column: string | null | undefined): number | undefined {
   return column === null || column === undefined || column === '' ? undefined : Number(column);
 }
 
-/** `uuid` and whatever else newer versions add is left out. */
-export function repositoryDefinition({ type, settings }: RepositoryDefinition): RepositoryDefinition {
+/** `uuid` and whatever else newer versions add is left out; of its own repositories, a service may show the type alone. */
+export function repositoryDefinition({
+  type,
+  settings = {},
+}: Pick<RepositoryDefinition, 'type'> & Partial<RepositoryDefinition>): RepositoryDefinition {
   return { type, settings };
 }
 

@@ -159,14 +159,17 @@ export class Http {
     const body = call.body && JSON.stringify(call.body);
     const headers: Record<string, string> = body === undefined ? {} : { 'content-type': 'application/json' };
     const { method } = call;
+    // Keys may be asked of services that know nothing of our time-out.
     const proof = await untilAborted(this.prove({ method, url, headers, body }), signal);
-    const response = await request(url, {
+    const sent = request(url, {
       method,
       dispatcher: this.agent,
       signal,
       headers: { ...headers, ...proof.headers },
       ...(body === undefined ? {} : { body }),
     });
+    // undici looks at the signal only once there is a connection.
+    const response = await untilAborted(sent, signal);
     const answered = await response.body.text();
     return {
       status: response.statusCode,
@@ -208,7 +211,6 @@ function single(header: string | string[] | undefined): string | undefined {
   return typeof header === 'string' ? header : undefined;
 }
 
-/** Credentials may be asked of services that know nothing of our time-out. */
 function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const giveUp = () => reject(signal.reason as Error);

@@ -3,15 +3,26 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { MigrationError } from '../../src/domain/errors';
 import { ConfigurationError, UnavailableError, WritesNotBlockedError } from '../../src/domain/errors';
-import type { Cluster, IndexInfo, RestoreRequest, ShardRecovery, SnapshotInfo } from '../../src/elasticsearch/cluster';
+import type {
+  Cluster,
+  IndexInfo,
+  RepositoryDefinition,
+  RestoreRequest,
+  ShardRecovery,
+  SnapshotInfo,
+} from '../../src/elasticsearch/cluster';
 
 export interface OpenedCluster {
   readonly cluster: Cluster;
   readonly version: string;
   /** A request past the port, for what only tests do: creating an index, writing a document. */
   readonly send: (method: string, path: string, body?: unknown) => Promise<{ status: number; body: unknown }>;
-  /** A new folder where the cluster may keep an `fs` repository. */
-  readonly folder: () => Promise<string>;
+  /** A new place where the cluster may keep a repository. */
+  readonly place: () => Promise<RepositoryDefinition>;
+  /** One that it may not use. */
+  readonly forbiddenPlace: RepositoryDefinition;
+  /** Settings of a repository that it takes and never shows. */
+  readonly secretSettings?: readonly string[];
   readonly cleanup: () => Promise<void>;
 }
 
@@ -66,19 +77,25 @@ export function describeCluster(name: string, open: () => Promise<OpenedCluster>
     const register = async (settings: Record<string, string> = {}) => {
       const repository = `repository-${randomBytes(4).toString('hex')}`;
       repositories.push(repository);
-      await cluster.putRepository(repository, await definition(settings), NEVER);
+      definitions.set(repository, await definition(settings));
+      await cluster.putRepository(repository, definitions.get(repository)!, NEVER);
       return repository;
     };
-    const definition = async (settings: Record<string, string> = {}) => ({
-      type: 'fs',
-      settings: { location: await opened.folder(), ...settings },
+    const definitions = new Map<string, RepositoryDefinition>();
+    const definition = async (settings: Record<string, string> = {}) => {
+      const place = await opened.place();
+      return { ...place, settings: { ...place.settings, ...settings } };
+    };
+    const throttle = (repository: string, settings: Record<string, string>) => {
+      const known = definitions.get(repository)!;
+      return cluster.putRepository(repository, { ...known, settings: { ...known.settings, ...settings } }, NEVER);
+    };
+    const shown = ({ type, settings }: RepositoryDefinition) => ({
+      type,
+      settings: Object.fromEntries(
+        Object.entries(settings).filter(([key]) => opened.secretSettings?.includes(key) !== true),
+      ),
     });
-    const throttle = (repository: string, settings: Record<string, string>) =>
-      cluster
-        .repository(repository, NEVER)
-        .then((known) =>
-          must('PUT', `/_snapshot/${repository}`, { type: 'fs', settings: { ...known?.settings, ...settings } }),
-        );
     const snapshotOf = async (repository: string, names: readonly string[], snapshot = 'one') => {
       await cluster.createSnapshot(repository, snapshot, names, NEVER);
       return eventually(
@@ -283,15 +300,16 @@ export function describeCluster(name: string, open: () => Promise<OpenedCluster>
         const wanted = await definition({ readonly: 'true' });
         repositories.push('shelf');
         await cluster.putRepository('shelf', wanted, NEVER);
-        expect(await cluster.repository('shelf', NEVER)).toEqual(wanted);
-        expect((await cluster.repositories(NEVER))['shelf']).toEqual(wanted);
+        expect(await cluster.repository('shelf', NEVER)).toEqual(shown(wanted));
+        expect((await cluster.repositories(NEVER))['shelf']).toEqual(shown(wanted));
         await cluster.deleteRepository('shelf', NEVER);
         expect(await cluster.repository('shelf', NEVER)).toBeUndefined();
       });
 
       test('a place that the cluster may not use is a mistake', async () => {
-        const wrong = { type: 'fs', settings: { location: '/somewhere/else' } };
-        await expectFailure(cluster.putRepository('wrong', wrong, NEVER), ConfigurationError, 'repository_exception');
+        repositories.push('wrong'); // services leave it registered
+        const refused = cluster.putRepository('wrong', opened.forbiddenPlace, NEVER);
+        await expectFailure(refused, ConfigurationError, /^repository(_verification)?_exception$/);
       });
     });
 

@@ -3,11 +3,11 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { request } from 'undici';
 import { openCluster } from '../../src/elasticsearch';
 import { shareDirectory, startElasticsearch } from '../../stack';
 import { describeCluster } from '../contract/cluster';
 import type { OpenedCluster } from '../contract/cluster';
+import { send } from '../support/send';
 
 const ALL = ['5.5.2', '5.6.16', '6.8.23', '7.10.2', '7.17.29', '8.0.0', '8.19.0'];
 const DEFAULT = ['5.5.2', '7.10.2'];
@@ -28,23 +28,16 @@ async function open(version: string): Promise<OpenedCluster> {
     cluster,
     version,
     send: (method, target, body) => send(node.url, method, target, body),
-    folder: async () => {
-      const folder = await mkdtemp(path.join(root, 'repository-'));
-      await shareDirectory(folder);
-      return folder;
+    place: async () => {
+      const location = await mkdtemp(path.join(root, 'repository-'));
+      await shareDirectory(location);
+      return { type: 'fs', settings: { location } };
     },
+    forbiddenPlace: { type: 'fs', settings: { location: '/somewhere/else' } },
     cleanup: async () => {
       await cluster.disconnect();
       await node.stop();
       await rm(root, { recursive: true, force: true });
     },
   };
-}
-
-async function send(url: string, method: string, target: string, body?: unknown) {
-  const answer = await request(`${url}${target}`, {
-    method: method as 'GET',
-    ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
-  });
-  return { status: answer.statusCode, body: await answer.body.json().catch(() => undefined) };
 }
