@@ -6,6 +6,11 @@ export type Part =
   | { readonly kind: 'temporal'; readonly port?: number; readonly uiPort?: number; readonly dbFile?: string }
   | { readonly kind: 'elasticsearch'; readonly version: string; readonly port?: number; readonly pathRepo: string[] }
   | {
+      readonly kind: 'amazon-elasticsearch' | 'alibaba-elasticsearch';
+      readonly version: string;
+      readonly port?: number;
+    }
+  | {
       readonly kind: 's3';
       readonly root?: string;
       readonly port?: number;
@@ -30,6 +35,9 @@ Parts, each followed by its own options:
       --port PORT --ui-port PORT --db FILE
   elasticsearch:VERSION                  a node and cluster of its own; may be given several times
       --version VERSION --port PORT --path-repo DIR (repeat it for more than one)
+  amazon-elasticsearch:VERSION           a node behind what refuses as Amazon's service does (docs/stand-ins.md)
+  alibaba-elasticsearch:VERSION          a node behind what refuses as Alibaba Cloud's service does
+      --version VERSION --port PORT
   s3                                     versitygw: each folder of its root is a bucket
       --root DIR --port PORT --access-key-id ID --access-key-secret SECRET
 
@@ -42,6 +50,8 @@ A temporal on the PATH or in TEMPORAL_BIN is used instead of installing one.`;
 const OPTIONS = {
   temporal: ['--port', '--ui-port', '--db'],
   elasticsearch: ['--version', '--port', '--path-repo'],
+  'amazon-elasticsearch': ['--version', '--port'],
+  'alibaba-elasticsearch': ['--version', '--port'],
   s3: ['--root', '--port', '--access-key-id', '--access-key-secret'],
 } as const;
 type Kind = keyof typeof OPTIONS;
@@ -87,8 +97,9 @@ function splitOnce(word: string): string[] {
 
 function toPart(given: Group): Part {
   const [kind = '', version] = given.word.split(':', 2);
-  if (!isKind(kind) || (version !== undefined && kind !== 'elasticsearch')) {
-    throw new UsageError(`"${given.word}" is not a part; parts are temporal, elasticsearch:VERSION and s3.`);
+  if (!isKind(kind) || (version !== undefined && !kind.endsWith('elasticsearch'))) {
+    const parts = Object.keys(OPTIONS).map((one) => (one.endsWith('elasticsearch') ? `${one}:VERSION` : one));
+    throw new UsageError(`"${given.word}" is not a part; parts are ${parts.join(', ')}.`);
   }
   refuseUnknown(given, kind, OPTIONS[kind]);
   switch (kind) {
@@ -101,6 +112,9 @@ function toPart(given: Group): Part {
         port: port(given, '--port'),
         pathRepo: given.options.get('--path-repo') ?? [],
       };
+    case 'amazon-elasticsearch':
+    case 'alibaba-elasticsearch':
+      return { kind, version: checkedVersion(version ?? one(given, '--version')), port: port(given, '--port') };
     case 's3':
       return {
         kind,

@@ -1,4 +1,6 @@
 // Real servers on a bare machine, without Docker: for the demo, the tests and `npm run stack`.
+export { startAlibabaElasticsearch } from './alibaba-elasticsearch';
+export type { AlibabaOptions, AlibabaServer, RamKeys } from './alibaba-elasticsearch';
 export { domainArn, fullAccess, startAmazonElasticsearch } from './amazon-elasticsearch';
 export type { AmazonOptions, AmazonServer, Caller, SnapshotRoles, Statement } from './amazon-elasticsearch';
 export { startElasticsearch } from './elasticsearch';

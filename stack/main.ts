@@ -4,7 +4,17 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArguments, USAGE, UsageError } from './arguments';
 import type { Part, Request } from './arguments';
-import { shareDirectory, startElasticsearch, startTemporal, startVersitygw, stopAll } from './index';
+import {
+  domainArn,
+  fullAccess,
+  shareDirectory,
+  startAlibabaElasticsearch,
+  startAmazonElasticsearch,
+  startElasticsearch,
+  startTemporal,
+  startVersitygw,
+  stopAll,
+} from './index';
 import { isPortFree } from './ports';
 import { say } from './tools';
 
@@ -65,7 +75,7 @@ async function serve(request: Request, root: string): Promise<void> {
 }
 
 function titleOf(part: Part): string {
-  return part.kind === 'elasticsearch' ? `elasticsearch ${part.version}` : part.kind;
+  return 'version' in part ? `${part.kind} ${part.version}` : part.kind;
 }
 
 async function start(part: Part, root: string): Promise<Row[]> {
@@ -77,6 +87,10 @@ async function start(part: Part, root: string): Promise<Row[]> {
       const server = await startElasticsearch({ ...part, pathRepo });
       return [{ name: titleOf(part), address: server.url, log: server.logFile }];
     }
+    case 'amazon-elasticsearch':
+      return startAmazonPart(part, root);
+    case 'alibaba-elasticsearch':
+      return startAlibabaPart(part, root);
     case 's3': {
       const server = await startVersitygw({ ...part, root: part.root ?? root });
       const keys = `access key ${part.accessKeyId}, secret ${part.secretAccessKey}, region us-east-1, path style`;
@@ -86,6 +100,38 @@ async function start(part: Part, root: string): Promise<Row[]> {
       ];
     }
   }
+}
+
+type Managed = Extract<Part, { kind: 'amazon-elasticsearch' | 'alibaba-elasticsearch' }>;
+
+/** Credentials of a toy, which are printed. */
+const KEYS = { accessKeyId: 'snapferry', secretAccessKey: 'snapferry-secret' };
+const PASSWORD = 'snapferry-password';
+const ROLE = 'arn:aws:iam::123456789012:role/es-snapshots';
+
+async function startAmazonPart(part: Managed, root: string): Promise<Row[]> {
+  const node = await startElasticsearch({ version: part.version, pathRepo: [root] });
+  const caller = { ...KEYS, arn: 'arn:aws:iam::123456789012:user/snapferry', policy: fullAccess(domainArn(), [ROLE]) };
+  const roles = { [ROLE]: { buckets: BUCKETS } };
+  const server = await startAmazonElasticsearch({ node, root, port: part.port, callers: [caller], roles });
+  const signing = `access key ${KEYS.accessKeyId}, secret ${KEYS.secretAccessKey}, region ${server.region}, service es`;
+  return [
+    { name: titleOf(part), address: server.url, log: node.logFile },
+    { name: '', address: signing, log: '' },
+    { name: '', address: `role_arn ${ROLE}, buckets ${BUCKETS.join(', ')}`, log: '' },
+  ];
+}
+
+async function startAlibabaPart(part: Managed, root: string): Promise<Row[]> {
+  const node = await startElasticsearch({ version: part.version, pathRepo: [root] });
+  const keys = { [KEYS.accessKeyId]: { secret: KEYS.secretAccessKey, buckets: BUCKETS } };
+  const server = await startAlibabaElasticsearch({ node, root, port: part.port, password: PASSWORD, keys });
+  const oss = `oss endpoint ${server.endpoint}, access key ${KEYS.accessKeyId}, secret ${KEYS.secretAccessKey}`;
+  return [
+    { name: titleOf(part), address: server.url, log: node.logFile },
+    { name: '', address: `user elastic, password ${PASSWORD}`, log: '' },
+    { name: '', address: `${oss}, buckets ${BUCKETS.join(', ')}`, log: '' },
+  ];
 }
 
 async function startTemporalPart(part: Extract<Part, { kind: 'temporal' }>): Promise<Row[]> {

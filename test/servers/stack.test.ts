@@ -214,6 +214,12 @@ describe('npm run stack', () => {
     ]);
   });
 
+  test.each(['amazon-elasticsearch', 'alibaba-elasticsearch'] as const)('%s is a part with a version', (kind) => {
+    expect(parseArguments([`${kind}:5.5.2`, '--port', '9201']).parts).toEqual([{ kind, version: '5.5.2', port: 9201 }]);
+    expect(() => parseArguments([kind])).toThrow('needs a version');
+    expect(() => parseArguments([`${kind}:5.5.2`, '--path-repo', '/a'])).toThrow('--path-repo is not an option');
+  });
+
   test.each([
     ['minio', /"minio" is not a part/],
     ['elasticsearch', /needs a version/],
