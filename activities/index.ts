@@ -19,7 +19,7 @@ import { restore } from '../src/steps/restore';
 import { resolveScope } from '../src/steps/scope';
 import { takeSnapshot } from '../src/steps/snapshot';
 import { switchAliases, unblockTarget } from '../src/steps/switchover';
-import { verify } from '../src/steps/verify';
+import { takeFingerprints, verify, waiveFailedRows } from '../src/steps/verify';
 import { asActivity } from './run';
 import type { Step } from './run';
 
@@ -44,7 +44,9 @@ export function createActivities(deps: StepDeps) {
     writeFreezeOutcome: activity(writeFreezeOutcome),
     confirmSourceState: activity(confirmSourceState),
     recheckBeforeCommit: activity(recheckBeforeCommit),
+    takeFingerprints: activity(takeFingerprints),
     verify: activity(verify),
+    waiveFailedRows: activity(waiveFailedRows),
     buildReplicas: activity(buildReplicas),
     unblockTarget: activity(unblockTarget),
     switchAliases: activity(switchAliases),

@@ -9,6 +9,7 @@ import {
 } from '@temporalio/workflow';
 import type { ChildWorkflowHandle } from '@temporalio/workflow';
 import type { FreezeWindow, LeaseResult, Report, RoundRef, RoundSummary, VerifyResult } from '../src/domain/exchange';
+import type { Waiver } from '../src/domain/ledger';
 import { leaseWorkflowId } from '../src/domain/names';
 import { Objection } from './desk';
 import type { Desk } from './desk';
@@ -157,6 +158,7 @@ export class Cutover {
     const round = await this.move({ final: true, startedAt });
     Object.assign(this.steps, round.steps);
     this.last = { plan: desk.state.plan, round: round.round, attempt: round.attempt };
+    await this.timed('fingerprints', () => this.fingerprints());
     if (desk.state.settings.replicas === 'before') await this.timed('replicas', () => this.replicas(true));
     await this.verify();
     await desk.awaitApproval();
@@ -164,20 +166,39 @@ export class Cutover {
     await this.timed('recheck', () => this.recheck());
   }
 
+  /** Before the target builds copies and merges: what the restore has fixed is compared as it was then. */
+  private fingerprints() {
+    return waiting.takeFingerprints.executeWithOptions(
+      { summary: 'both sides as the restore has left them', activityId: 'fingerprints' },
+      [this.round()],
+    );
+  }
+
+  /** Failed rows park inside the lease: `retry` compares everything again, `waive` takes rows for right. */
   private async verify(): Promise<void> {
     const { desk } = this;
+    let result = await this.compare();
     for (;;) {
-      const result = await this.timed('verify', () =>
-        waiting.verify.executeWithOptions({ summary: 'source against target', activityId: 'verify' }, [this.round()]),
-      );
       this.verification = result;
-      if (result.failed === 0) return desk.note(`verified: ${result.passed} checks, ${result.documents} documents`);
-      desk.approval = undefined;
-      await desk.park('verify', {
-        code: 'VerificationFailed',
-        message: `${result.failed} checks failed: ${result.failures.join('; ')}`,
-      });
+      desk.showVerification(result);
+      if (result.failed === 0) return;
+      const waiver = await desk.parkAtFailedRows(result);
+      result = waiver === undefined ? await this.compare() : await this.waive(waiver);
     }
+  }
+
+  private compare(): Promise<VerifyResult> {
+    return this.timed('verify', () =>
+      waiting.verify.executeWithOptions({ summary: 'source against target', activityId: 'verify' }, [this.round()]),
+    );
+  }
+
+  private waive(waiver: Waiver): Promise<VerifyResult> {
+    return this.timed('verify', () =>
+      quick.waiveFailedRows.executeWithOptions({ summary: `by ${waiver.who}`, activityId: 'waive' }, [
+        { ...this.round(), ...waiver },
+      ]),
+    );
   }
 
   private replicas(wait: boolean) {

@@ -17,7 +17,10 @@ import type {
   ReportPlace,
   RoundRef,
   TransferProgress,
+  VerifyResult,
 } from '../src/domain/exchange';
+import type { Waiver } from '../src/domain/ledger';
+import { matchesPattern } from '../src/domain/patterns';
 import { FREEZE_REQUEST_TTL_MS, withNote } from '../src/domain/state';
 import type { MigrationState, Park, Phase, View } from '../src/domain/state';
 import { detailsOf, statusOf } from '../src/domain/story';
@@ -48,6 +51,8 @@ export class Desk {
   private freezing: View['freeze'];
   private news: Quiescent | undefined;
   private frozenScope: string | undefined;
+  private verification: VerifyResult | undefined;
+  private waiver: Waiver | undefined;
   private retries = 0;
   /** Grows with every message, so that waiting code sees that something was asked. */
   private revision = 0;
@@ -124,7 +129,7 @@ export class Desk {
    * Waits for `retry`. A park for unavailability also ends by itself after the plan's interval.
    * Rejects when the surrounding scope is cancelled: by `abort`, or because the lease was released.
    */
-  async park(step: string, failure: Failure): Promise<void> {
+  async park(step: string, failure: Failure, isOver: () => boolean = () => false): Promise<void> {
     const since = Date.now();
     const waitMs = failure.code === 'Unavailable' ? this.state.settings.everyMs : undefined;
     this.parked = { step, code: failure.code, why: failure.message, since, retriesAt: waitMs && since + waitMs };
@@ -132,7 +137,7 @@ export class Desk {
     this.tellSearch();
     const seen = this.retries;
     try {
-      const asked = () => this.retries !== seen;
+      const asked = () => this.retries !== seen || isOver();
       if (waitMs === undefined) await condition(asked);
       else await condition(asked, waitMs, { summary: 'until it retries by itself' });
     } finally {
@@ -141,6 +146,22 @@ export class Desk {
       this.tellSearch();
       this.tell();
     }
+  }
+
+  showVerification(result: VerifyResult): void {
+    this.verification = result;
+    const waived = result.waived === 0 ? '' : `, ${result.waived} waived`;
+    const failed = result.failed === 0 ? '' : `, ${result.failed} failed`;
+    this.note(`verified: ${result.passed} checks passed${failed}${waived}, ${result.documents} documents`);
+  }
+
+  /** Resolves with what the operator takes for right, or with nothing on `retry`. An approval given before is void. */
+  async parkAtFailedRows({ failed, failures }: VerifyResult): Promise<Waiver | undefined> {
+    this.approval = undefined;
+    this.waiver = undefined;
+    const message = `${failed} checks failed: ${failures.join('; ')}`;
+    await this.park('verify', { code: FAILED_ROWS, message }, () => this.waiver !== undefined);
+    return this.waiver;
   }
 
   /** Repeats `work` until it succeeds, parking in between. Cancellation and objections are not for retrying. */
@@ -175,6 +196,7 @@ export class Desk {
   /** A new freeze starts from nothing: what was approved or asked for in an earlier one is void. */
   beginFreeze(freezes: number, lease: { readonly lease: string; readonly deadline: number }): void {
     this.approval = undefined;
+    this.verification = undefined;
     this.waitedMs = 0;
     this.freezing = { ...lease, firstBlockAt: undefined, quiescentAt: undefined };
     this.update({ freezes, freezeRequest: undefined });
@@ -194,6 +216,7 @@ export class Desk {
 
   endFreeze(): void {
     this.freezing = undefined;
+    this.verification = this.phase === 'committed' ? this.verification : undefined;
     this.frozenScope = undefined;
     this.committing = false;
     this.approval = this.phase === 'committed' ? this.approval : undefined;
@@ -276,6 +299,10 @@ export class Desk {
     setHandler(messages.approve, (argument?: unknown) => this.onApprove(argument), {
       validator: (argument?: unknown) => this.refuseApproval(argument),
       description: DESCRIPTIONS.approve,
+    });
+    setHandler(messages.waive, (argument?: unknown) => this.onWaive(argument), {
+      validator: (argument?: unknown) => this.refuseWaiver(argument),
+      description: DESCRIPTIONS.waive,
     });
     for (const name of messages.NOT_LANDED) this.refuse(name);
     setDefaultSignalHandler((name) => this.note(`signal '${name}' is unknown and was ignored`));
@@ -379,6 +406,33 @@ export class Desk {
     return this.phase === 'awaiting approval' ? 'approved: committing' : 'approved: commits once verified';
   }
 
+  private refuseWaiver(argument: unknown): void {
+    const { rows, who, why } = waiverIn(argument);
+    if (rows.length === 0 || who === '' || why === '') {
+      throw new Error('waive takes {"rows": ["index/check"], "who": "...", "why": "..."}');
+    }
+    if (this.parked?.code !== FAILED_ROWS || this.verification === undefined) {
+      throw new Error(
+        `Nothing can be waived in phase '${this.phase}': send it when the verification has failed checks`,
+      );
+    }
+    const { failedRows, failed } = this.verification;
+    const unknown = rows.filter((name) => !failedRows.some((row) => matchesPattern(name, row)));
+    // Not all failed rows are known here when there are very many.
+    if (unknown.length === 0 || failed > failedRows.length) return;
+    throw new Error(
+      `No failed check is called ${unknown.join(', ')}. Failed are: ${failedRows.slice(0, 20).join(', ')}`,
+    );
+  }
+
+  private onWaive(argument: unknown): string {
+    this.waiver = waiverIn(argument);
+    this.revision += 1;
+    const { rows, who, why } = this.waiver;
+    this.note(`${rows.join(', ')} waived by ${who}: ${why}`);
+    return 'waived: status says what is left';
+  }
+
   private view(): View {
     return {
       phase: this.phase,
@@ -389,6 +443,7 @@ export class Desk {
       freeze: this.freezing,
       approval: this.approval === undefined ? 'not yet' : 'given',
       freezeWindow: undefined,
+      verification: this.verification,
     };
   }
 
@@ -405,6 +460,13 @@ export class Desk {
       needsOperator: this.parked !== undefined || this.phase === 'awaiting approval',
     });
   }
+}
+
+const FAILED_ROWS = 'VerificationFailed';
+
+function waiverIn(argument: unknown): Waiver {
+  const { rows, who, why } = messages.record(argument);
+  return { rows: messages.texts(rows), who: messages.text(who) ?? '', why: messages.text(why) ?? '' };
 }
 
 /** Something that must not be true during a freeze is: release, say why, go back to rounds. */

@@ -13,6 +13,7 @@ export const runRound = defineSignal('run-round');
 export const retry = defineSignal('retry');
 export const abort = defineSignal('abort');
 export const approve = defineUpdate<string, [unknown?]>('approve');
+export const waive = defineUpdate<string, [unknown?]>('waive');
 export const status = defineQuery<Status>('status');
 
 /** From our own workflows, not for operators. */
@@ -28,6 +29,8 @@ export const DESCRIPTIONS = {
   retry: 'Repeat the parked step.',
   abort: 'Undo what can be undone and end. After commit it does nothing.',
   approve: 'Commit the verified cutover: {"who","why"}, and "ifVerified": true to approve before verification.',
+  waive:
+    'Take failed checks of the verification for right: {"rows","who","why"}; rows are ids such as "logs/settings", or patterns.',
   status: 'Phase, progress, forecast, and what the operator can do now.',
   quiescent: 'Internal: the lease proved that no write is in flight.',
   progress: 'Internal: the transfer tells how far it is.',
@@ -35,10 +38,15 @@ export const DESCRIPTIONS = {
 } as const;
 
 /** Updates of the contract that are refused as not landed, so that nobody waits for an answer. */
-export const NOT_LANDED = ['waive', 'exclude', 'set-limits', 'rollback'] as const;
+export const NOT_LANDED = ['exclude', 'set-limits', 'rollback'] as const;
 
 export function text(value: unknown): string | undefined {
   return typeof value === 'string' && value.trim() !== '' ? value.trim().slice(0, 200) : undefined;
+}
+
+/** The texts of a list; empty when it is none. */
+export function texts(value: unknown): readonly string[] {
+  return Array.isArray(value) ? value.flatMap((item) => text(item) ?? []) : [];
 }
 
 export function record(value: unknown): Readonly<Record<string, unknown>> {

@@ -194,13 +194,27 @@ export interface RecheckResult {
   readonly objections: readonly string[];
 }
 
+export interface FingerprintResult {
+  readonly digest: string;
+  readonly indices: number;
+}
 export interface VerifyResult {
+  /** Of the ledger. */
   readonly digest: string;
   readonly passed: number;
   readonly failed: number;
+  readonly waived: number;
   readonly documents: number;
   /** The first ten failed rows, a sentence each. */
   readonly failures: readonly string[];
+  /** Ids of the first hundred failed rows. */
+  readonly failedRows: readonly string[];
+}
+export interface WaiveInput extends RoundRef {
+  /** Ids of rows, or patterns with `*`. */
+  readonly rows: readonly string[];
+  readonly who: string;
+  readonly why: string;
 }
 
 /** What stands in `outcome.json`; whoever wrote first decides. */

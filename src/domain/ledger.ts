@@ -6,22 +6,69 @@ import { matchesPattern } from './patterns';
  */
 
 export type Check =
-  'index' | 'documents' | 'shards' | 'segments' | 'sequence numbers' | 'mapping' | 'settings' | 'aliases';
+  | 'index'
+  | 'documents'
+  | 'shards'
+  | 'segments'
+  | 'sequence numbers'
+  | 'mapping'
+  | 'settings'
+  | 'aliases'
+  | 'contents'
+  | 'changed documents'
+  | 'missing documents'
+  | 'extra documents'
+  | 'routing'
+  | 'document versions'
+  | 'query';
+
+/** How much of the documents is compared: none, a sample, all. */
+export type Level = 'counts' | 'counts+sample' | 'full';
 
 export interface LedgerRow {
+  /** `index/check` (of a query: `query/name`): the same in every verification, and what `waive` names. */
+  readonly id: string;
+  /** Of a query: the names it was sent to. */
   readonly index: string;
   readonly check: Check;
-  readonly verdict: 'pass' | 'fail';
+  readonly verdict: 'pass' | 'fail' | 'waived';
   readonly source: string | number;
   readonly target: string | number;
   /** Which known differences were allowed, or where the two sides part. */
   readonly note?: string;
+  /** Of a waived row: who takes the difference for right, and why. */
+  readonly waived?: { readonly who: string; readonly why: string };
 }
 
 /** `ledger.json` of a round. */
 export interface Ledger {
-  readonly level: 'counts';
+  readonly level: Level;
   readonly rows: readonly LedgerRow[];
+}
+
+/** A request to take failed rows for right: ids of rows, or patterns with `*`. */
+export interface Waiver {
+  readonly rows: readonly string[];
+  readonly who: string;
+  readonly why: string;
+}
+
+/** Rows that failed and that the waiver names become waived; what passed stays as it is. */
+export function waiveRows(rows: readonly LedgerRow[], { rows: names, who, why }: Waiver): LedgerRow[] {
+  const isNamed = anyOf(names);
+  return rows.map((row) =>
+    row.verdict === 'fail' && isNamed(row.id) ? { ...row, verdict: 'waived', waived: { who, why } } : row,
+  );
+}
+
+/** A verification that is repeated keeps what was waived, as long as the row says the very same. */
+export function keepWaived(rows: readonly LedgerRow[], before: readonly LedgerRow[]): LedgerRow[] {
+  const waived = new Map(before.flatMap((row) => (row.waived === undefined ? [] : [[row.id, row]])));
+  return rows.map((row) => {
+    const earlier = waived.get(row.id);
+    const isSame = row.verdict === 'fail' && earlier !== undefined && rowSentence(earlier) === rowSentence(row);
+    return isSame ? earlier : row;
+  });
 }
 
 export interface ShardFacts {
@@ -41,11 +88,21 @@ export interface SegmentFacts {
 
 type Settings = Readonly<Record<string, string | readonly string[]>>;
 
-/** One index on one side. */
-export interface IndexFacts {
-  readonly documents: number;
+/** What a snapshot fixes of an index, before its target builds copies or merges. */
+export interface Fingerprint {
   readonly shards: readonly ShardFacts[];
   readonly segments: readonly SegmentFacts[];
+}
+
+/** `fingerprints.json` of a round, taken right after its restore: by index, present and open ones only. */
+export interface Fingerprints {
+  readonly source: Readonly<Record<string, Fingerprint>>;
+  readonly target: Readonly<Record<string, Fingerprint>>;
+}
+
+/** One index on one side. */
+export interface IndexFacts extends Fingerprint {
+  readonly documents: number;
   readonly mapping: unknown;
   readonly settings: Settings;
 }
@@ -94,19 +151,19 @@ export function compareIndex(
   ];
 }
 
-/** A failed row as a sentence, for status and the operator. */
+/** A row as a sentence, for status and the operator. */
 export function rowSentence(row: LedgerRow): string {
   const note = row.note === undefined ? '' : ` (${row.note})`;
-  return `${row.index}: ${row.check}: source ${row.source}, target ${row.target}${note}`;
+  return `${row.id}: source ${row.source}, target ${row.target}${note}`;
 }
 
 function absence(index: string, source: unknown, target: unknown): LedgerRow {
   const word = (facts: unknown) => (facts === undefined ? 'absent or closed' : 'present');
-  return row(index, 'index', false, word(source), word(target));
+  return ledgerRow(index, 'index', false, word(source), word(target));
 }
 
 function compareDocuments(index: string, source: IndexFacts, target: IndexFacts): LedgerRow {
-  return row(index, 'documents', source.documents === target.documents, source.documents, target.documents);
+  return ledgerRow(index, 'documents', source.documents === target.documents, source.documents, target.documents);
 }
 
 /** Live documents per shard must be equal; deleted ones may be fewer on a source that merged since the snapshot. */
@@ -115,7 +172,7 @@ function compareShards(index: string, source: IndexFacts, target: IndexFacts, ex
   const deleted = equal(deletedOf(source), deletedOf(target));
   const explained = !deleted && mergedSince(source, target, expected);
   const note = explained ? 'the source merged since the snapshot: its deleted documents differ' : undefined;
-  return row(index, 'shards', live && (deleted || explained), shardsText(source), shardsText(target), note);
+  return ledgerRow(index, 'shards', live && (deleted || explained), shardsText(source), shardsText(target), note);
 }
 
 /** Name, counts and size of every segment: a strong fingerprint at no cost (equal after every restore observed). */
@@ -125,9 +182,16 @@ function compareSegments(index: string, source: IndexFacts, target: IndexFacts, 
   const note = explained
     ? "the source merged since the snapshot: the target holds exactly the snapshot's segments"
     : same
-      ? undefined
+      ? beyondManifest(target, expected)
       : firstDifference(segmentKeys(source), segmentKeys(target));
-  return row(index, 'segments', same || explained, source.segments.length, target.segments.length, note);
+  return ledgerRow(index, 'segments', same || explained, source.segments.length, target.segments.length, note);
+}
+
+/** Both sides are equal, so nothing is wrong; that they have moved on from the snapshot is said all the same. */
+function beyondManifest(target: IndexFacts, { manifestSegments }: Expectations): string | undefined {
+  const [held, restored] = [segmentNames(target), manifestNames(manifestSegments)];
+  if (equal(held, restored)) return undefined;
+  return `not the manifest's on either side: manifest ${restored.length}, both sides ${held.length}`;
 }
 
 /** Before 6.0 there are none, and a 6.x target shows -1 for what came from 5.x. */
@@ -138,7 +202,7 @@ function compareSequenceNumbers(index: string, source: IndexFacts, target: Index
   const differing = left.findIndex((number, shard) => comparable(shard) && number !== right[shard]);
   const skipped = left.length > 0 && !left.some((_, shard) => comparable(shard));
   const note = skipped ? 'not comparable: one side has none' : differing < 0 ? undefined : `shard ${differing}`;
-  return row(index, 'sequence numbers', differing < 0, Math.max(-1, ...left), Math.max(-1, ...right), note);
+  return ledgerRow(index, 'sequence numbers', differing < 0, Math.max(-1, ...left), Math.max(-1, ...right), note);
 }
 
 function compareMappings(
@@ -155,7 +219,7 @@ function compareMappings(
   if (typed.target && !typed.source) right = withoutTypes(right, allowed);
   const where = pathOfDifference(left, right);
   const note = where === undefined ? allowed.join('; ') : `they part at ${where}`;
-  return row(index, 'mapping', where === undefined, fieldsText(left), fieldsText(right), note || undefined);
+  return ledgerRow(index, 'mapping', where === undefined, fieldsText(left), fieldsText(right), note || undefined);
 }
 
 /** A 6.x target shows `_all: {enabled: true}` in every type that came from 5.x. */
@@ -205,8 +269,8 @@ function compareSettings(index: string, source: Settings, target: Settings, plan
   const shown = (settings: Settings) => faults.map((name) => `${name}=${String(settings[name] ?? 'unset')}`).join(', ');
   const allowed = differing.filter(isAllowed);
   const note = allowed.length === 0 ? undefined : `allowed to differ: ${allowed.join(', ')}`;
-  if (faults.length === 0) return row(index, 'settings', true, 'as expected', 'as expected', note);
-  return row(index, 'settings', false, shown(source), shown(target), note);
+  if (faults.length === 0) return ledgerRow(index, 'settings', true, 'as expected', 'as expected', note);
+  return ledgerRow(index, 'settings', false, shown(source), shown(target), note);
 }
 
 function compareAliases(index: string, aliases: AliasExpectation): LedgerRow {
@@ -217,7 +281,7 @@ function compareAliases(index: string, aliases: AliasExpectation): LedgerRow {
   const given = taken ? 'set at the switchover' : "the plan leaves the source's aliases behind";
   const byPlan = planned.length === 0 ? '' : `; by the plan: ${text(planned)}`;
   const note = obstacles.length === 0 ? given + byPlan : obstacles.join('; ');
-  return row(index, 'aliases', same && obstacles.length === 0, text(inSnapshot), text(willHave), note);
+  return ledgerRow(index, 'aliases', same && obstacles.length === 0, text(inSnapshot), text(willHave), note);
 }
 
 /**
@@ -225,14 +289,17 @@ function compareAliases(index: string, aliases: AliasExpectation): LedgerRow {
  * the same live documents: a merge, which changes no document.
  */
 function mergedSince(source: IndexFacts, target: IndexFacts, { manifestSegments }: Expectations): boolean {
-  const ofSnapshot = manifestSegments
-    .flatMap(({ shard, segments }) => segments.map((name) => `${shard}/${name}`))
-    .sort();
-  const names = (facts: IndexFacts) => facts.segments.map(({ shard, name }) => `${shard}/${name}`).sort();
-  return !equal(names(source), ofSnapshot) && equal(names(target), ofSnapshot) && equal(liveOf(source), liveOf(target));
+  const ofSnapshot = manifestNames(manifestSegments);
+  const [left, right] = [segmentNames(source), segmentNames(target)];
+  return !equal(left, ofSnapshot) && equal(right, ofSnapshot) && equal(liveOf(source), liveOf(target));
 }
 
-function row(
+const manifestNames = (shards: Expectations['manifestSegments']) =>
+  shards.flatMap(({ shard, segments }) => segments.map((name) => `${shard}/${name}`)).sort();
+const segmentNames = ({ segments }: Fingerprint) => segments.map(({ shard, name }) => `${shard}/${name}`).sort();
+
+/** A row of an index, with its id. */
+export function ledgerRow(
   index: string,
   check: Check,
   passed: boolean,
@@ -241,7 +308,7 @@ function row(
   note?: string,
 ): LedgerRow {
   const verdict = passed ? 'pass' : 'fail';
-  return { index, check, verdict, source, target, ...(note === undefined ? {} : { note }) };
+  return { id: `${index}/${check}`, index, check, verdict, source, target, ...(note === undefined ? {} : { note }) };
 }
 
 function inOrder(shards: readonly ShardFacts[]): ShardFacts[] {

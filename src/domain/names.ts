@@ -87,6 +87,14 @@ export class RoundKeys {
   get ledger(): string {
     return `${this.prefix}/ledger.json`;
   }
+  /** What verification compares that is true only right after the restore. */
+  get fingerprints(): string {
+    return `${this.prefix}/fingerprints.json`;
+  }
+  /** What one slice of one verification has shown, so that a successor need not read it again. */
+  slice(pass: string, slice: number): string {
+    return `${this.prefix}/contents-${pass}/${padded(slice)}.json`;
+  }
 }
 
 /** Files of one freeze. */

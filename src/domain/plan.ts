@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { DURATION_PATTERN, parseDuration } from './durations';
 import { ConfigurationError } from './errors';
+import type { Level } from './ledger';
 import { readStrictly } from './faults';
 
 /**
@@ -36,11 +37,20 @@ export interface ResolvedPlan {
     readonly freezeAtMostMs: number;
     readonly approval: boolean;
     readonly replicas: 'before' | 'after';
-    readonly verify: { readonly level: 'counts' };
+    readonly verify: { readonly level: Level; readonly queries: readonly GoldenQuery[] };
     readonly switchover: { readonly aliases: Readonly<Record<string, string>> };
     readonly writersStopped: boolean;
   };
   readonly cleanup: { readonly snapshots: 'keep'; readonly registrations: 'remove' | 'keep' };
+}
+
+/** A search whose answer must be the same on both sides. */
+export interface GoldenQuery {
+  readonly name: string;
+  /** Indices of the scope: names and patterns with `*`. */
+  readonly indices: readonly string[];
+  /** Of `POST <indices>/_search`. */
+  readonly body: Readonly<Record<string, unknown>>;
 }
 
 export interface PlannedRepository {
@@ -89,7 +99,7 @@ function resolve(plan: z.output<typeof planSchema>): ResolvedPlan {
       freezeAtMostMs: milliseconds(cutover.freezeAtMost),
       approval: cutover.approval,
       replicas: cutover.replicas,
-      verify: { level: typeof verify === 'string' ? verify : verify.level },
+      verify: typeof verify === 'string' ? { level: verify, queries: [] } : verify,
       switchover: { aliases: cutover.switchover.aliases },
       writersStopped: cutover.writersStopped,
     },
@@ -282,7 +292,19 @@ const restore = z.strictObject({
     .describe('When the aliases of the source appear on the target.'),
 });
 
-const level = choice(['counts', 'counts+sample', 'full'], ['counts']);
+const level = z.enum(['counts', 'counts+sample', 'full']);
+
+const queries = z
+  .array(
+    z.strictObject({
+      name: z.string().regex(/^[\w.-]+$/, { error: 'must be of letters, digits, dots, - and _' }),
+      indices: z.array(indexItem).min(1, { error: 'must name at least one index' }),
+      body: z.record(z.string(), z.unknown()).describe('Of POST <indices>/_search. With a sort, the order counts too.'),
+    }),
+  )
+  .refine((all) => new Set(all.map((query) => query.name)).size === all.length, { error: 'must have different names' })
+  .default([])
+  .describe('Searches whose answers (hits, documents, aggregations) must be the same on both sides.');
 
 const cutover = z.strictObject({
   freezeAtMost: duration('10s')
@@ -294,9 +316,9 @@ const cutover = z.strictObject({
     .default('before')
     .describe('Copies are active before the target is unblocked, or after.'),
   verify: z
-    .union([level, z.strictObject({ level, queries: notLanded(z.array(z.unknown())) })])
-    .default('counts')
-    .describe('How source and target are compared. Only counts has landed, so it is the default for now.'),
+    .union([level, z.strictObject({ level, queries })])
+    .default('counts+sample')
+    .describe('How source and target are compared: by counts, with a sample of the documents, or with all of them.'),
   switchover: z
     .strictObject({
       aliases: z.record(name, name).default({}).describe('Set on the target at the switchover: alias -> index.'),
@@ -316,9 +338,6 @@ const cleanup = z.strictObject({
   registrations: z.enum(['remove', 'keep']).default('remove'),
 });
 
-/**
- * One deviation from the contract: `cutover.verify` is `counts` by default, because `counts+sample` has not landed.
- */
 export const planSchema = z
   .strictObject({
     source: name.describe('A cluster of the connections file.'),

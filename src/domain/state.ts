@@ -1,4 +1,4 @@
-import type { FreezeWindow, PlanRef, RoundSummary, Settings, Totals, TransferProgress } from './exchange';
+import type { FreezeWindow, PlanRef, RoundSummary, Settings, Totals, TransferProgress, VerifyResult } from './exchange';
 
 /** What `migrate` carries over continue-as-new: one JSON type, versioned. */
 export interface MigrationState {
@@ -192,4 +192,6 @@ export interface View {
     | undefined;
   readonly approval: 'not needed' | 'given' | 'needed' | 'not yet';
   readonly freezeWindow: FreezeWindow | undefined;
+  /** Of the present freeze. */
+  readonly verification: VerifyResult | undefined;
 }

@@ -1,5 +1,5 @@
 import { formatBytes, formatDuration } from './durations';
-import type { RoundSummary, TransferProgress } from './exchange';
+import type { RoundSummary, TransferProgress, VerifyResult } from './exchange';
 import { decideFreeze, forecastFreezeMs, roundsPaused } from './state';
 import type { View } from './state';
 
@@ -24,6 +24,14 @@ export interface Status {
     readonly etaSeconds: number | null;
   };
   readonly freeze?: { readonly lease: string; readonly deadline: string; readonly writesBlockedAt?: string };
+  readonly verification?: {
+    readonly passed: number;
+    readonly failed: number;
+    readonly waived: number;
+    readonly documents: number;
+    /** The first failed checks, a sentence each, beginning with the id that `waive` takes. */
+    readonly failures: readonly string[];
+  };
   readonly nextRound?: string;
   readonly forecast: { readonly freezeWindowMs: number | null };
   readonly rounds: readonly string[];
@@ -61,6 +69,7 @@ export function statusOf(view: View, now: number): Status {
             ...(freeze.quiescentAt === undefined ? {} : { writesBlockedAt: iso(freeze.quiescentAt) }),
           },
         }),
+    ...(view.verification === undefined ? {} : { verification: verificationOf(view.verification) }),
     ...(view.phase === 'between rounds' && state?.nextRoundAt !== undefined && !roundsPaused(state)
       ? { nextRound: iso(state.nextRoundAt) }
       : {}),
@@ -70,6 +79,11 @@ export function statusOf(view: View, now: number): Status {
     warnings: state?.warnings ?? [],
     notes: (state?.notes ?? []).map((note) => `${clock(note.at)} ${note.text}`),
   };
+}
+
+function verificationOf(result: VerifyResult): NonNullable<Status['verification']> {
+  const { passed, failed, waived, documents, failures } = result;
+  return { passed, failed, waived, documents, failures };
 }
 
 function progressOf(progress: TransferProgress): NonNullable<Status['progress']> {
@@ -120,7 +134,11 @@ export function operatorCan(view: View, now: number): string[] {
 }
 
 function parkedOptions(view: View): string[] {
-  const always = ['signal `retry`: repeat the parked step once its cause is gone'];
+  const waive = 'update `waive` {"rows","who","why"}: take failed checks for right';
+  const always = [
+    'signal `retry`: repeat the parked step once its cause is gone',
+    ...(view.park?.step === 'verify' && (view.verification?.failed ?? 0) > 0 ? [waive] : []),
+  ];
   if (view.phase === 'committed') return always;
   return view.freeze === undefined
     ? [...always, 'signal `abort`: undo and end']
@@ -171,12 +189,20 @@ export function detailsOf(view: View, now: number): string {
           `Freeze: lease \`${status.freeze.lease}\`, releases by itself at ${status.freeze.deadline} unless committed`,
           '',
         ]),
+    ...verificationLines(status.verification),
     ...(status.nextRound === undefined ? [] : [`Next round: ${status.nextRound}`, '']),
     ...section('Rounds', status.rounds.slice(-8).reverse()),
     ...section('Notes', status.notes.slice(-8).reverse()),
     ...section('Warnings', status.warnings),
   ];
   return lines.join('\n').slice(0, 19_000);
+}
+
+function verificationLines(done: Status['verification']): string[] {
+  if (done === undefined) return [];
+  const { passed, failed, waived, documents, failures } = done;
+  const counts = `${passed} checks passed, ${failed} failed, ${waived} waived; ${documents} documents on the source`;
+  return [`Verification: ${counts}`, '', ...failures.map((text) => `- ${text}`), ...(failures.length > 0 ? [''] : [])];
 }
 
 function headline(view: View): string {

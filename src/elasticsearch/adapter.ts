@@ -3,6 +3,7 @@ import * as answers from './answers';
 import { addWriteBlock, readWriteTasks } from './blocks';
 import type * as port from './cluster';
 import type { ClusterConnection } from './connection';
+import { readAfter, readById, readPages, readSearch } from './documents';
 import { errorOf, readRefusal } from './failures';
 import { Http, PROMPT_MS } from './http';
 import type { Call } from './http';
@@ -243,6 +244,37 @@ class HttpCluster implements OpenedCluster {
     return answers.primarySegments(await this.shards<answers.SegmentsAnswer>(names, path, signal));
   }
 
+  documentsById(name: string, ids: readonly string[], signal: AbortSignal): Promise<readonly port.Document[]> {
+    return readById(this.http, name, ids, signal);
+  }
+
+  async documentsAfter(
+    name: string,
+    shard: number,
+    after: number | undefined,
+    size: number,
+    signal: AbortSignal,
+  ): Promise<readonly port.Document[]> {
+    const preference = await this.preferenceFor(shard, signal);
+    return readAfter(this.http, { name, preference }, after, size, signal);
+  }
+
+  async *documentPages(
+    name: string,
+    shard: number,
+    size: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<readonly port.Document[]> {
+    const preference = await this.preferenceFor(shard, signal);
+    yield* readPages(this.http, { name, preference }, size, signal);
+  }
+
+  async search(names: readonly string[], body: object, signal: AbortSignal): Promise<port.SearchAnswer> {
+    // Since 7.0 hits are counted up to 10,000 only, unless asked for; before 7.0 the word is unknown.
+    const count = hasFeaturesOf('7.0', await this.knownInfo(signal)) ? { track_total_hits: true } : {};
+    return readSearch(this.http, names, { ...count, ...body }, signal);
+  }
+
   /** Before 7.9 this path is that of a document, type `_block` and id `write`: it must not even be tried. */
   async addWriteBlock(names: readonly string[], signal: AbortSignal): Promise<'blocked' | 'unsupported'> {
     if (!hasFeaturesOf('7.9', await this.knownInfo(signal))) return 'unsupported';
@@ -251,6 +283,11 @@ class HttpCluster implements OpenedCluster {
 
   writeTasks(signal: AbortSignal): Promise<readonly port.WriteTask[] | 'unsupported'> {
     return readWriteTasks(this.http, signal);
+  }
+
+  /** 7.0 has taken away `_primary`, whose order of documents is that of the snapshot. */
+  private async preferenceFor(shard: number, signal: AbortSignal): Promise<string> {
+    return hasFeaturesOf('7.0', await this.knownInfo(signal)) ? `_shards:${shard}` : `_shards:${shard}|_primary`;
   }
 
   /** For choosing calls by version: an older answer is good enough. */

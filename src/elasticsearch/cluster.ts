@@ -76,6 +76,24 @@ export interface Cluster {
   /** Committed and searchable segments of primaries, by index, ordered by shard and name. */
   segments(names: readonly string[], signal: AbortSignal): Promise<Readonly<Record<string, readonly Segment[]>>>;
 
+  /** Documents with one of these ids, whatever their type and routing, in no order. */
+  documentsById(name: string, ids: readonly string[], signal: AbortSignal): Promise<readonly Document[]>;
+  /**
+   * At most `size` documents of one shard in the order in which they lie there, behind Lucene document `after` (from 0
+   * to the sum of its segments' documents; from the beginning without it). Copies of a shard may have other orders.
+   */
+  documentsAfter(
+    name: string,
+    shard: number,
+    after: number | undefined,
+    size: number,
+    signal: AbortSignal,
+  ): Promise<readonly Document[]>;
+  /** Every document of one shard by pages of `size`, by a scroll, which ends with the iteration. */
+  documentPages(name: string, shard: number, size: number, signal: AbortSignal): AsyncIterable<readonly Document[]>;
+  /** `POST names/_search` with that body; every hit is counted. At most as many names as fit one request. */
+  search(names: readonly string[], body: object, signal: AbortSignal): Promise<SearchAnswer>;
+
   /**
    * `PUT idx/_block/write`, which returns after in-flight writes drained. `'unsupported'` when the cluster does not
    * know or does not allow the call (400, 403, 405 and versions before 7.9): nothing was changed then.
@@ -212,4 +230,24 @@ export interface WriteTask {
   readonly runningMs: number;
   /** `requests[12], indices[movies, logs]` and the like; empty when the cluster says nothing. */
   readonly description: string;
+}
+
+export interface Document {
+  readonly id: string;
+  /** Up to 7.x, where it means something before 7.0 only. */
+  readonly type?: string;
+  readonly routing?: string;
+  /** Of a child in 5.x, and in an index that came from there. */
+  readonly parent?: string;
+  readonly version: string;
+  /** `_source` as JSON with sorted keys and numbers as they were written; undefined where the mapping disables it. */
+  readonly source?: string;
+}
+
+export interface SearchAnswer {
+  /** The number of hits, or `unknown`. */
+  readonly total: string;
+  readonly documents: readonly Document[];
+  /** As `Document.source`. */
+  readonly aggregations?: string;
 }

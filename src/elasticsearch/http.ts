@@ -113,10 +113,14 @@ export class Http {
 
   /** For calls whose refusal means something of its own. */
   async attempt<T>(call: Call, signal: AbortSignal): Promise<Attempt<T>> {
+    const attempt = await this.attemptText(call, signal);
+    return attempt.ok ? { ok: true, body: this.parse<T>(call, attempt.body) } : attempt;
+  }
+
+  /** As `attempt`, with the answer as it came: for those to whom a number is more than a double holds. */
+  async attemptText(call: Call, signal: AbortSignal): Promise<Attempt<string>> {
     const { status, body, retryAfter } = await this.exchange(call, signal);
-    if ((status >= 200 && status < 300) || call.accept?.includes(status) === true) {
-      return { ok: true, body: this.parse<T>(call, body) };
-    }
+    if ((status >= 200 && status < 300) || call.accept?.includes(status) === true) return { ok: true, body };
     const refusal = readRefusal(status, body, retryAfter);
     return { ok: false, refusal, error: errorOf(refusal, this.subject(call)) };
   }

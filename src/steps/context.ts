@@ -18,6 +18,9 @@ export interface StepContext {
   readonly actUntil: number;
 }
 
+/** What reading alone needs of a context. */
+export type Telling = Pick<StepContext, 'signal' | 'progress'>;
+
 /** Throws when a successor of this attempt may already run: nothing may be changed any more. */
 export function assertMayAct(context: StepContext, requestTimeoutMs: number): void {
   context.signal.throwIfAborted();

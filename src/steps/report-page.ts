@@ -1,9 +1,11 @@
 import { formatBytes, formatDuration } from '../domain/durations';
+import type { LedgerRow } from '../domain/ledger';
 import { roundLine } from '../domain/story';
 import type { ReportedIndex, ReportFile } from './report';
 
 /** A page is for reading: whoever needs all rows has `report.json`. */
 const INDICES_SHOWN = 200;
+const ROWS_SHOWN = 200;
 
 /** The report as Markdown. Pure. */
 export function reportPage(report: ReportFile): string {
@@ -53,9 +55,28 @@ function freezeWindow({ freezeWindow: window }: ReportFile): string[] {
 
 function verification({ verification: done }: ReportFile): string[] {
   if (done === undefined) return ['Nothing was verified.'];
+  const { level, passed, failed, waived, passedChecks, exceptions } = done;
+  const more = exceptions.length > ROWS_SHOWN ? ['', `And ${exceptions.length - ROWS_SHOWN} more in the ledger.`] : [];
   return [
-    `${done.passed} checks passed, ${done.failed} failed. Ledger: \`${done.ledger}\`, SHA-256 \`${done.digest}\`.`,
+    `Level ${level}: ${passed} checks passed, ${failed} failed, ${waived} waived. Ledger: \`${done.ledger}\`, SHA-256 \`${done.digest}\`.`,
+    '',
+    `Passed: ${Object.entries(passedChecks)
+      .map(([check, count]) => `${check} (${count})`)
+      .join(', ')}.`,
+    ...(exceptions.length === 0 ? [] : ['', '| check | verdict | source | target | note |', '|---|---|---|---|---|']),
+    ...exceptions.slice(0, ROWS_SHOWN).map(exceptionLine),
+    ...more,
   ];
+}
+
+function exceptionLine({ id, verdict, source, target, note, waived }: LedgerRow): string {
+  const said = waived === undefined ? verdict : `waived by ${waived.who}: ${waived.why}`;
+  return `| ${[id, said, source, target, note ?? ''].map(cell).join(' | ')} |`;
+}
+
+/** What people wrote, and ids, may hold what ends a cell. */
+function cell(content: string | number): string {
+  return String(content).replace(/\|/g, '\\|').replace(/\s+/g, ' ');
 }
 
 function indices(all: readonly ReportedIndex[]): string[] {

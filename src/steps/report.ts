@@ -1,5 +1,5 @@
 import type { FreezeOutcome, ReportInput, ReportPlace } from '../domain/exchange';
-import type { Ledger, LedgerRow } from '../domain/ledger';
+import type { Ledger, LedgerRow, Level } from '../domain/ledger';
 import { matchesPattern } from '../domain/patterns';
 import { payload } from '../storage';
 import type { StepContext } from './context';
@@ -36,8 +36,14 @@ interface ReportedCluster {
 interface ReportedVerification {
   readonly ledger: string;
   readonly digest: string;
+  readonly level: Level;
   readonly passed: number;
   readonly failed: number;
+  readonly waived: number;
+  /** How many passed, by check. */
+  readonly passedChecks: Readonly<Record<string, number>>;
+  /** Every row that did not pass. */
+  readonly exceptions: readonly LedgerRow[];
 }
 
 export interface ReportedIndex {
@@ -99,9 +105,28 @@ async function readLedger(
   const bytes = await readBytes(targetStore, key, signal);
   const ledger = await readJson<Ledger>(targetStore, key, signal);
   if (bytes === undefined || ledger === undefined) return undefined;
-  const failed = ledger.rows.filter(({ verdict }) => verdict === 'fail').length;
-  const verification = { ledger: key, digest: digestOf(bytes), passed: ledger.rows.length - failed, failed };
-  return { verification, rows: ledger.rows };
+  return { verification: reportedVerification(key, digestOf(bytes), ledger), rows: ledger.rows };
+}
+
+function reportedVerification(key: string, digest: string, { level, rows }: Ledger): ReportedVerification {
+  const passedChecks: Record<string, number> = {};
+  const exceptions: LedgerRow[] = [];
+  for (const row of rows) {
+    if (row.verdict === 'pass') passedChecks[row.check] = (passedChecks[row.check] ?? 0) + 1;
+    else exceptions.push(row);
+  }
+  const waived = exceptions.filter(({ verdict }) => verdict === 'waived').length;
+  const failed = exceptions.length - waived;
+  return {
+    ledger: key,
+    digest,
+    level,
+    passed: rows.length - exceptions.length,
+    failed,
+    waived,
+    passedChecks,
+    exceptions,
+  };
 }
 
 async function reportedIndices(

@@ -1,82 +1,189 @@
-import type { RoundRef, VerifyResult } from '../domain/exchange';
-import { compareIndex, rowSentence } from '../domain/ledger';
-import type { AliasExpectation, Expectations, IndexFacts, Ledger, LedgerRow } from '../domain/ledger';
+import type { Side } from '../domain/contents';
+import type { FingerprintResult, RoundRef, VerifyResult, WaiveInput } from '../domain/exchange';
+import { compareIndex, keepWaived, ledgerRow, rowSentence, waiveRows } from '../domain/ledger';
+import type {
+  AliasExpectation,
+  Expectations,
+  Fingerprint,
+  Fingerprints,
+  IndexFacts,
+  Ledger,
+  LedgerRow,
+  Level,
+} from '../domain/ledger';
+import type { RoundKeys } from '../domain/names';
 import type { Cluster, ClusterInfo } from '../elasticsearch/cluster';
 import type { ManifestIndex } from '../repository';
+import { mapInParallel } from '../storage/parallel';
 import { planAliases } from './alias-plan';
 import type { AliasPlan } from './alias-plan';
-import type { StepContext } from './context';
-import { requireJson, writeJson } from './files';
+import { compareAllDocuments, sampleDocuments } from './compare-documents';
+import type { ContentsInput } from './compare-documents';
+import type { StepContext, Telling } from './context';
+import { readJson, requireJson, writeJson } from './files';
 import { indicesByName } from './frozen-source';
+import { runGoldenQueries } from './golden-queries';
 import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
-import { mapInParallel } from '../storage/parallel';
 import { ALWAYS_DROPPED } from './restore';
 import type { ManifestFile, ScopeFile } from './work-files';
 
 /** Inside the freeze window every call counts, and a small cluster serves few at a time. */
 const COUNTS_AT_ONCE = 16;
 const FAILURES_SHOWN = 10;
+const FAILED_ROWS_NAMED = 100;
+
+/**
+ * Reads of both sides what the restore has fixed and what merges and copies will change: documents, deleted ones and
+ * sequence numbers per shard, and the segments. Called right after the restore; may be repeated.
+ */
+export async function takeFingerprints(
+  deps: StepDeps,
+  input: RoundRef,
+  context: StepContext,
+): Promise<FingerprintResult> {
+  const { migration, keys, names } = await openRound(deps, input, context);
+  const [source, target] = await Promise.all([
+    fingerprintsOf(migration.source, names, context),
+    fingerprintsOf(migration.target, names, context),
+  ]);
+  const taken: Fingerprints = { source, target };
+  const { digest } = await writeJson(migration.targetStore, keys.fingerprints, taken, context.signal);
+  return { digest, indices: names.length };
+}
 
 /**
  * Compares source and target index by index and writes the ledger. A difference is a failed row, not an exception:
- * the operator decides. May be repeated; the ledger of the last run stands.
+ * the operator decides. May be repeated; the ledger of the last run stands, and rows that were waived stay so while
+ * they say the same.
  */
 export async function verify(deps: StepDeps, input: RoundRef, context: StepContext): Promise<VerifyResult> {
+  // Carried by the heartbeat: a successor goes on with what this verification, and no earlier one, has read.
+  const pass = typeof context.resumed?.['pass'] === 'string' ? context.resumed['pass'] : Date.now().toString(36);
+  const telling: Telling = {
+    signal: context.signal,
+    progress: (details) => context.progress({ pass, ...details }),
+  };
+  const round = await openRound(deps, input, context);
+  const { migration, keys, names } = round;
+  const { level, queries } = migration.plan.cutover.verify;
+  const [source, target, aliases] = await Promise.all([
+    factsOf(migration.source, names, telling),
+    factsOf(migration.target, names, telling),
+    planAliases(migration, names, context.signal),
+  ]);
+  const taken = await readJson<Fingerprints>(migration.targetStore, keys.fingerprints, context.signal);
+  const rows = [
+    ...names.flatMap((name) =>
+      compareNowOrThen(name, source.get(name), target.get(name), taken, expectations(round, name, aliases)),
+    ),
+    ...homelessObstacles(aliases, names),
+    ...(await documentRows(level, round, { source, target }, pass, telling)),
+    ...(await runGoldenQueries(migration, queries, [...target.keys()], telling)),
+  ];
+  const before = await readJson<Ledger>(migration.targetStore, keys.ledger, context.signal);
+  return writeLedger(migration, keys, { level, rows: keepWaived(rows, before?.rows ?? []) }, context);
+}
+
+/** Takes failed rows of the last verification for right, as the operator says. May be repeated. */
+export async function waiveFailedRows(deps: StepDeps, input: WaiveInput, context: StepContext): Promise<VerifyResult> {
+  const migration = await openMigration(deps, input.plan, context);
+  const keys = migration.keys.round(input.round, input.attempt);
+  const ledger = await requireJson<Ledger>(migration.targetStore, keys.ledger, context.signal);
+  return writeLedger(migration, keys, { ...ledger, rows: waiveRows(ledger.rows, input) }, context);
+}
+
+interface Round {
+  readonly migration: Migration;
+  readonly keys: RoundKeys;
+  readonly names: readonly string[];
+  readonly manifest: ManifestFile;
+  readonly manifestOf: ReadonlyMap<string, ManifestIndex>;
+}
+
+async function openRound(deps: StepDeps, input: RoundRef, context: StepContext): Promise<Round> {
   const migration = await openMigration(deps, input.plan, context);
   const keys = migration.keys.round(input.round, input.attempt);
   const scope = await requireJson<ScopeFile>(migration.targetStore, keys.scope, context.signal);
   const manifest = await requireJson<ManifestFile>(migration.targetStore, keys.manifest, context.signal);
-  const names = scope.indices.map(({ name }) => name);
-  const [source, target, aliases] = await Promise.all([
-    factsOf(migration.source, names, context),
-    factsOf(migration.target, names, context),
-    planAliases(migration, names, context.signal),
-  ]);
   const manifestOf = new Map(manifest.indices.map((index) => [index.name, index]));
-  const rows = [
-    ...names.flatMap((name) =>
-      compareIndex(
-        name,
-        source.get(name),
-        target.get(name),
-        expectations(migration, manifestOf.get(name), name, aliases),
-      ),
-    ),
-    ...homelessObstacles(aliases, names),
-  ];
-  const ledger: Ledger = { level: 'counts', rows };
-  const { digest } = await writeJson(migration.targetStore, keys.ledger, ledger, context.signal);
-  return summary(digest, rows, source);
+  return { migration, keys, names: scope.indices.map(({ name }) => name), manifest, manifestOf };
 }
 
-function summary(digest: string, rows: readonly LedgerRow[], source: ReadonlyMap<string, IndexFacts>): VerifyResult {
+async function writeLedger(
+  { targetStore }: Migration,
+  keys: RoundKeys,
+  ledger: Ledger,
+  { signal }: StepContext,
+): Promise<VerifyResult> {
+  const { digest } = await writeJson(targetStore, keys.ledger, ledger, signal);
+  const { rows } = ledger;
   const failed = rows.filter(({ verdict }) => verdict === 'fail');
   return {
     digest,
-    passed: rows.length - failed.length,
+    passed: rows.filter(({ verdict }) => verdict === 'pass').length,
     failed: failed.length,
-    documents: [...source.values()].reduce((total, { documents }) => total + documents, 0),
+    waived: rows.filter(({ verdict }) => verdict === 'waived').length,
+    documents: rows.reduce((sum, row) => (row.check === 'documents' ? sum + Number(row.source) : sum), 0),
     failures: failed.slice(0, FAILURES_SHOWN).map(rowSentence),
+    failedRows: failed.slice(0, FAILED_ROWS_NAMED).map(({ id }) => id),
   };
+}
+
+/**
+ * What a restore fixes is compared as it was right after the restore, since a target may merge later on; where that
+ * differs, as it is now, so that what was mended is seen.
+ */
+function compareNowOrThen(
+  name: string,
+  source: NamedFacts | undefined,
+  target: NamedFacts | undefined,
+  taken: Fingerprints | undefined,
+  expected: Expectations,
+): LedgerRow[] {
+  const now = compareIndex(name, source, target, expected);
+  const [left, right] = [taken?.source[name], taken?.target[name]];
+  if (source === undefined || target === undefined || left === undefined || right === undefined) return now;
+  const then = compareIndex(name, { ...source, ...left }, { ...target, ...right }, expected);
+  return then.map((row, at) => (row.verdict === 'pass' ? row : (now[at] ?? row)));
+}
+
+interface NamedFacts extends IndexFacts {
+  readonly bytes: number;
+}
+
+async function fingerprintsOf(
+  cluster: Cluster,
+  names: readonly string[],
+  { signal, progress }: Telling,
+): Promise<Record<string, Fingerprint>> {
+  const infos = await indicesByName(cluster, signal);
+  const present = names.filter((name) => infos.get(name)?.open === true);
+  if (present.length === 0) return {};
+  await cluster.refresh(present, signal);
+  progress({ step: 'fingerprints', cluster: cluster.name, indices: present.length });
+  const [shards, segments] = await Promise.all([
+    cluster.shardStats(present, signal),
+    cluster.segments(present, signal),
+  ]);
+  return Object.fromEntries(
+    present.map((name) => [name, { shards: shards[name] ?? [], segments: segments[name] ?? [] }]),
+  );
 }
 
 /** One call per kind of fact for all indices; only `_count` is one per index, because its sum would hide a difference. */
 async function factsOf(
   cluster: Cluster,
   names: readonly string[],
-  context: StepContext,
-): Promise<ReadonlyMap<string, IndexFacts>> {
+  context: Telling,
+): Promise<ReadonlyMap<string, NamedFacts>> {
   const { signal } = context;
   const infos = await indicesByName(cluster, signal);
-  const present = names.filter((name) => infos.get(name)?.open === true);
+  const fingerprints = await fingerprintsOf(cluster, names, context);
+  const present = Object.keys(fingerprints);
   if (present.length === 0) return new Map();
-  await cluster.refresh(present, signal);
-  context.progress({ step: 'verify', cluster: cluster.name, indices: present.length });
-  const [counts, shards, segments, mappings, settings] = await Promise.all([
+  const [counts, mappings, settings] = await Promise.all([
     countAll(cluster, present, context),
-    cluster.shardStats(present, signal),
-    cluster.segments(present, signal),
     cluster.mappings(present, signal),
     cluster.settings(present, signal),
   ]);
@@ -85,16 +192,17 @@ async function factsOf(
       name,
       {
         documents: counts[at] ?? -1,
-        shards: shards[name] ?? [],
-        segments: segments[name] ?? [],
+        shards: fingerprints[name]?.shards ?? [],
+        segments: fingerprints[name]?.segments ?? [],
         mapping: mappings[name],
         settings: settings[name] ?? {},
+        bytes: infos.get(name)?.primaryBytes ?? 0,
       },
     ]),
   );
 }
 
-function countAll(cluster: Cluster, names: readonly string[], context: StepContext): Promise<number[]> {
+function countAll(cluster: Cluster, names: readonly string[], context: Telling): Promise<number[]> {
   return mapInParallel(names, COUNTS_AT_ONCE, context.signal, async (name, signal) => {
     const count = await cluster.count(name, signal);
     context.progress({ step: 'counting', cluster: cluster.name, index: name });
@@ -102,13 +210,38 @@ function countAll(cluster: Cluster, names: readonly string[], context: StepConte
   });
 }
 
-function expectations(
-  migration: Migration,
-  inSnapshot: ManifestIndex | undefined,
-  name: string,
-  aliases: AliasPlan,
-): Expectations {
+/** None for level `counts`, and for an index that is missing on a side, which has its row. */
+async function documentRows(
+  level: Level,
+  { migration, keys, names, manifest, manifestOf }: Round,
+  facts: Readonly<Record<Side, ReadonlyMap<string, NamedFacts>>>,
+  pass: string,
+  telling: Telling,
+): Promise<LedgerRow[]> {
+  if (level === 'counts') return [];
+  const { clusters } = migration;
+  const input: ContentsInput = {
+    source: migration.source,
+    target: migration.target,
+    typed: showsTypes(clusters.source) && showsTypes(clusters.target),
+    indices: names.flatMap((name) => {
+      const [source, target] = [facts.source.get(name), facts.target.get(name)];
+      if (source === undefined || target === undefined) return [];
+      const shards = manifestOf.get(name)?.shards.length ?? source.shards.length;
+      return [{ name, shards, source: sideFacts(source), target: sideFacts(target) }];
+    }),
+  };
+  if (level === 'counts+sample') return sampleDocuments(input, manifest.snapshot.uuid, telling);
+  return compareAllDocuments(input, { store: migration.targetStore, keys, pass }, telling);
+}
+
+function sideFacts({ documents, segments, bytes }: NamedFacts) {
+  return { documents, segments, bytesPerDocument: bytes / Math.max(1, documents) };
+}
+
+function expectations({ migration, manifestOf }: Round, name: string, aliases: AliasPlan): Expectations {
   const { clusters, plan } = migration;
+  const inSnapshot = manifestOf.get(name);
   const { settings, dropSettings } = plan.restore;
   return {
     typedMappings: { source: showsTypes(clusters.source), target: showsTypes(clusters.target) },
@@ -139,9 +272,7 @@ function homelessObstacles({ wanted, obstacles }: AliasPlan, names: readonly str
   return obstacles.flatMap(({ alias, why }) => {
     const places = [...(wanted.get(alias)?.keys() ?? [])];
     if (places.some((place) => names.includes(place))) return [];
-    return [
-      { index: places.join(), check: 'aliases', verdict: 'fail', source: alias, target: 'none', note: why } as const,
-    ];
+    return [ledgerRow(places.join(), 'aliases', false, alias, 'none', why)];
   });
 }
 

@@ -15,7 +15,7 @@ import type {
 export interface OpenedCluster {
   readonly cluster: Cluster;
   readonly version: string;
-  /** A request past the port, for what only tests do: creating an index, writing a document. */
+  /** A request past the port, for what only tests do: creating an index, writing a document. A text is sent as it is. */
   readonly send: (method: string, path: string, body?: unknown) => Promise<{ status: number; body: unknown }>;
   /** A new place where the cluster may keep a repository. */
   readonly place: () => Promise<RepositoryDefinition>;
@@ -494,6 +494,103 @@ export function describeCluster(name: string, open: () => Promise<OpenedCluster>
         const stuck = await createStuck();
         await expect(cluster.count(stuck, NEVER)).rejects.toThrow(UnavailableError);
         await expectFailure(cluster.count('nowhere', NEVER), ConfigurationError, 'index_not_found_exception');
+      });
+    });
+
+    describe('documents', () => {
+      const sorted = (ids: readonly string[]) => [...ids].sort();
+      const filled = async (index: string, shards: number, documents: number) => {
+        await create(index, { number_of_shards: shards });
+        const ids = Array.from({ length: documents }, (_, n) => `d${n}`);
+        for (const id of ids) await write(index, id, { title: id, parts: [{ n: 1 }, { n: 2 }] });
+        await cluster.refresh([index], NEVER);
+        return ids;
+      };
+      const pagesOf = async (index: string, shard: number, size: number) => {
+        const pages: string[][] = [];
+        for await (const page of cluster.documentPages(index, shard, size, NEVER)) pages.push(page.map(({ id }) => id));
+        return pages;
+      };
+
+      test('are read as they were written: no number goes through a double', async () => {
+        const raw =
+          '{"o":{"z":1e0,"y":1.10,"x":12345678901234567890123,"w":-0,"v":0.1e-10,"u":"\\u00e9\\/é"},"blob":"AAEC/w=="}';
+        const properties = { o: { type: 'object', enabled: false }, blob: { type: 'binary' } };
+        await create('exact');
+        const path = major >= 7 ? '/exact/_mapping' : `/exact/_mapping/${type()}`;
+        await must('PUT', path, { properties });
+        await must('PUT', `${document('exact', '1')}?routing=here`, raw);
+        await must('PUT', `${document('exact', '1')}?routing=here`, raw);
+        await cluster.refresh(['exact'], NEVER);
+        const [found, ...more] = await cluster.documentsById('exact', ['1', 'nowhere'], NEVER);
+        expect(more).toEqual([]);
+        expect(found).toMatchObject({
+          ...{ id: '1', routing: 'here', version: '2' },
+          source: '{"blob":"AAEC/w==","o":{"u":"é/é","v":0.1e-10,"w":-0,"x":12345678901234567890123,"y":1.10,"z":1e0}}',
+        });
+        expect(await cluster.documentsById('exact', [], NEVER)).toEqual([]);
+      });
+
+      test('without _source, of several types and with parents are told apart', async () => {
+        await create('bare');
+        const path = major >= 7 ? '/bare/_mapping' : `/bare/_mapping/${type()}`;
+        // 7.0 and newer take it only when the index is created.
+        if (major < 7) await must('PUT', path, { _source: { enabled: false } });
+        await write('bare', '1');
+        await cluster.refresh(['bare'], NEVER);
+        const [bare] = await cluster.documentsById('bare', ['1'], NEVER);
+        expect(bare?.source).toBe(major < 7 ? undefined : '{"title":"1"}');
+        if (major !== 5) return;
+        indices.push('family');
+        await must('PUT', '/family', { mappings: { adult: {}, child: { _parent: { type: 'adult' } } } });
+        await must('PUT', '/family/adult/1', { name: 'a' });
+        await must('PUT', '/family/child/1?parent=1', { name: 'c' });
+        await cluster.refresh(['family'], NEVER);
+        const family = await cluster.documentsById('family', ['1'], NEVER);
+        expect([...family].sort((a, b) => ((a.type ?? '') < (b.type ?? '') ? -1 : 1))).toEqual([
+          { id: '1', type: 'adult', version: '1', source: '{"name":"a"}' },
+          { id: '1', type: 'child', version: '1', routing: '1', parent: '1', source: '{"name":"c"}' },
+        ]);
+      });
+
+      test('of a shard come once each, by pages, and from any place on', async () => {
+        const ids = await filled('pages', 3, 25);
+        const byShard = await Promise.all([0, 1, 2].map((shard) => pagesOf('pages', shard, 4)));
+        expect(sorted(byShard.flat(2))).toEqual(sorted(ids));
+        for (const page of byShard.flat()) expect(page.length).toBeLessThanOrEqual(4);
+        const [first = []] = byShard;
+        const order = first.flat();
+        const after = async (place: number | undefined, size: number) =>
+          (await cluster.documentsAfter('pages', 0, place, size, NEVER)).map(({ id }) => id);
+        expect(await after(undefined, 3)).toEqual(order.slice(0, 3));
+        expect(await after(1, 100)).toEqual(order.slice(2));
+        expect(await after(1_000, 5)).toEqual([]);
+      });
+
+      test('a reader who stops early leaves no scroll behind', async () => {
+        await filled('early', 1, 6);
+        for await (const page of cluster.documentPages('early', 0, 2, NEVER)) {
+          expect(page).toHaveLength(2);
+          break;
+        }
+        const stats = (await must('GET', '/_nodes/stats/indices/search')) as {
+          nodes: Record<string, { indices: { search: { scroll_current: number } } }>;
+        };
+        expect(Object.values(stats.nodes).map(({ indices: { search } }) => search.scroll_current)).toEqual([0]);
+      });
+
+      test('a search counts every hit and keeps the order that it asks for', async () => {
+        const ids = await filled('found', 2, 12);
+        const body = { size: 3, sort: [{ _doc: 'asc' }], aggs: { n: { value_count: { field: 'parts.n' } } } };
+        const answer = await cluster.search(['found'], body, NEVER);
+        expect(answer).toMatchObject({ total: String(ids.length), aggregations: '{"n":{"value":24}}' });
+        expect(answer.documents).toHaveLength(3);
+        await expect(cluster.search(['found'], { query: { nonsense: {} } }, NEVER)).rejects.toThrow(ConfigurationError);
+      });
+
+      test('of a shard that does not answer are no answer', async () => {
+        const stuck = await createStuck();
+        await expect(cluster.documentsById(stuck, ['1'], NEVER)).rejects.toThrow(UnavailableError);
       });
     });
 

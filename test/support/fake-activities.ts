@@ -142,9 +142,17 @@ export function fakeActivities(options: FakeOptions = {}): { activities: Activit
       log('recheck');
       return { objections: [] };
     },
+    async takeFingerprints() {
+      log('fingerprints');
+      return { digest: 'f', indices: 1 };
+    },
     async verify() {
       log('verify');
-      return { digest: 'l', passed: 5, failed: 0, documents: 3, failures: [] };
+      return { digest: 'l', passed: 5, failed: 0, waived: 0, documents: 3, failures: [], failedRows: [] };
+    },
+    async waiveFailedRows({ rows, who }) {
+      log(`waive ${rows.join()} by ${who}`);
+      return { digest: 'w', passed: 4, failed: 0, waived: 1, documents: 3, failures: [], failedRows: [] };
     },
     async buildReplicas({ wait }) {
       log(`replicas ${wait ? 'before' : 'after'}`);

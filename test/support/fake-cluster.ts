@@ -3,6 +3,7 @@ import type {
   AliasDefinition,
   Cluster,
   ClusterInfo,
+  Document,
   FlatSettings,
   IndexHealth,
   IndexInfo,
@@ -10,6 +11,7 @@ import type {
   RestoreAccepted,
   RestoreRequest,
   RunningSnapshot,
+  SearchAnswer,
   Segment,
   ShardRecovery,
   ShardStats,
@@ -230,6 +232,33 @@ export class FakeCluster implements Cluster {
 
   segments(): Promise<Record<string, readonly Segment[]>> {
     return this.doing('segments', () => ({}));
+  }
+
+  /** By index: its documents, all in shard 0. */
+  readonly documentsOf: Record<string, readonly Document[]> = {};
+  /** What a search with a body answers, by the body's JSON. */
+  readonly answerTo: Record<string, SearchAnswer> = {};
+
+  documentsById(name: string, ids: readonly string[]): Promise<readonly Document[]> {
+    return this.doing('documentsById', () => (this.documentsOf[name] ?? []).filter(({ id }) => ids.includes(id)));
+  }
+
+  documentsAfter(name: string, shard: number, after: number | undefined, size: number): Promise<readonly Document[]> {
+    const begin = after === undefined ? 0 : after + 1;
+    return this.doing('documentsAfter', () =>
+      shard === 0 ? (this.documentsOf[name] ?? []).slice(begin, begin + size) : [],
+    );
+  }
+
+  async *documentPages(name: string, shard: number, size: number): AsyncGenerator<readonly Document[]> {
+    const all = shard === 0 ? (this.documentsOf[name] ?? []) : [];
+    for (let from = 0; from < all.length; from += size) {
+      yield await this.doing('documentPages', () => all.slice(from, from + size));
+    }
+  }
+
+  search(_names: readonly string[], body: object): Promise<SearchAnswer> {
+    return this.doing('search', () => this.answerTo[JSON.stringify(body)] ?? { total: '0', documents: [] });
   }
 
   addWriteBlock(names: readonly string[]): Promise<'blocked' | 'unsupported'> {

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { Client, Connection, WorkflowFailedError } from '@temporalio/client';
@@ -96,6 +96,15 @@ export class Ferry {
   /** Where a store's blobs lie as files. */
   files(side: 'source' | 'target'): string {
     return path.join(this.servers.buckets, this.buckets[side]);
+  }
+
+  /** A JSON file of the work prefix, of the newest round that has one. */
+  evidence<T>(name: string): T {
+    const root = path.join(this.files('target'), 'snapferry-work');
+    const found = readdirSync(root, { recursive: true, encoding: 'utf8' })
+      .filter((file) => path.basename(file) === name)
+      .sort();
+    return JSON.parse(readFileSync(path.join(root, found.at(-1) ?? name), 'utf8')) as T;
   }
 
   /** Starts `snapferry worker` and waits until both roles are ready. Returns the process that leads them. */

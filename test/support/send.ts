@@ -5,7 +5,7 @@ export async function send(url: string, method: string, target: string, body?: u
   const answer = await request(`${url}${target}`, {
     method: method as 'GET',
     headers: { ...headers, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
   });
   return { status: answer.statusCode, body: await answer.body.json().catch(() => undefined) };
 }

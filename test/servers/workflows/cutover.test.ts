@@ -2,7 +2,7 @@ import { ApplicationFailure } from '@temporalio/common';
 import type { WorkflowHandle } from '@temporalio/client';
 import type { LeaseResult, Report } from '../../../src/domain/exchange';
 import { fakeActivities } from '../../support/fake-activities';
-import type { FakeOptions } from '../../support/fake-activities';
+import type { Activities, FakeOptions } from '../../support/fake-activities';
 import { recordHistory, TemporalBench, testServers } from '../../support/temporal';
 
 let bench: TemporalBench;
@@ -24,6 +24,11 @@ async function frozen(options: FakeOptions = {}) {
 
 const leaseOf = (handle: WorkflowHandle, freeze = 1) =>
   bench.client.workflow.getHandle(`${handle.workflowId}/freeze-${freeze}`);
+const failedRow = {
+  ...{ digest: 'l', passed: 1, failed: 1, waived: 0, documents: 0 },
+  failures: ['movies/documents: source 3, target 2'],
+  failedRows: ['movies/documents'],
+};
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 describe('approval', () => {
@@ -65,17 +70,46 @@ describe('approval', () => {
     const { handle } = await frozen({
       settings: { approval: true },
       replace: (base) => ({
-        verify: async (input) =>
-          fails
-            ? { digest: 'l', passed: 1, failed: 1, documents: 0, failures: ['movies: 3 documents, 2 on the target'] }
-            : base.verify(input),
+        verify: async (input) => (fails ? { ...failedRow } : base.verify(input)),
       }),
     });
     const parked = await bench.until(handle, (status) => status.phase === 'parked');
-    expect(parked.parked?.why).toContain('3 documents, 2 on the target');
+    expect(parked.parked?.why).toContain('source 3, target 2');
     fails = false;
     await handle.signal('retry');
     await bench.until(handle, (status) => status.phase === 'awaiting approval');
+    await handle.signal('unfreeze-writes');
+    await bench.until(handle, (status) => status.phase === 'between rounds');
+  });
+});
+
+describe('failed checks', () => {
+  const failing = (base: Activities): Partial<Activities> => ({ ...base, verify: async () => failedRow });
+
+  test('can be waived by name and reason, and only then; the lease goes on meanwhile', async () => {
+    const { handle, journal } = await frozen({ replace: failing });
+    const waive = (argument: unknown) => handle.executeUpdate('waive', { args: [argument] });
+    const parked = await bench.until(handle, (status) => status.phase === 'parked');
+    expect(parked.youCan.join()).toContain('waive');
+    expect(parked.verification).toMatchObject({ failed: 1, failures: ['movies/documents: source 3, target 2'] });
+    expect(journal.blocked).toEqual({ source: true, target: true });
+    await expect(waive({ rows: ['movies/documents'], who: 'ana' })).rejects.toMatchObject({
+      cause: { message: expect.stringContaining('"why"') as string },
+    });
+    await expect(waive({ rows: ['movies/mapping'], who: 'ana', why: 'known' })).rejects.toMatchObject({
+      cause: { message: expect.stringContaining('Failed are: movies/documents') as string },
+    });
+    await waive({ rows: ['movies/doc*'], who: 'ana', why: 'a test document' });
+    expect(((await handle.result()) as Report).verification).toMatchObject({ failed: 0, waived: 1 });
+    expect(journal.calls).toContain('waive movies/doc* by ana');
+  });
+
+  test('cannot be waived before there are any', async () => {
+    const { handle } = await frozen({ settings: { approval: true } });
+    await bench.until(handle, (status) => status.phase === 'awaiting approval');
+    await expect(
+      handle.executeUpdate('waive', { args: [{ rows: ['a/b'], who: 'ana', why: 'go' }] }),
+    ).rejects.toMatchObject({ cause: { message: expect.stringContaining('failed checks') as string } });
     await handle.signal('unfreeze-writes');
     await bench.until(handle, (status) => status.phase === 'between rounds');
   });

@@ -42,9 +42,16 @@ test('two equal sides pass every check', () => {
 test('an index that is missing is one failed row', () => {
   const rows = compareIndex('movies', facts(), undefined, expected());
   expect(rows).toEqual([
-    { index: 'movies', check: 'index', verdict: 'fail', source: 'present', target: 'absent or closed' },
+    {
+      id: 'movies/index',
+      index: 'movies',
+      check: 'index',
+      verdict: 'fail',
+      source: 'present',
+      target: 'absent or closed',
+    },
   ]);
-  expect(rowSentence(rows[0] as LedgerRow)).toBe('movies: index: source present, target absent or closed');
+  expect(rowSentence(rows[0] as LedgerRow)).toBe('movies/index: source present, target absent or closed');
 });
 
 test('another number of documents fails', () => {

@@ -36,7 +36,7 @@ describe('a plan', () => {
         freezeAtMostMs: 20 * 60_000,
         approval: true,
         replicas: 'before',
-        verify: { level: 'counts' },
+        verify: { level: 'counts+sample', queries: [] },
         switchover: { aliases: {} },
         writersStopped: false,
       },
@@ -60,7 +60,7 @@ describe('a plan', () => {
     const rest = {
       approval: false,
       replicas: 'after',
-      verify: { level: 'counts' },
+      verify: { level: 'full', queries: [{ name: 'all', indices: ['logs-*'], body: { size: 3 } }] },
       switchover: { aliases: { live: 'movies' } },
       writersStopped: true,
     } as const;
@@ -143,10 +143,6 @@ describe('a feature that has not landed is refused as such, by its path:', () =>
     ['restore.rename', { restore: { rename: { 'logs-*': 'aws-logs-*' } } }],
     ['restore.keepSettings', { restore: { keepSettings: ['index.lifecycle.*'] } }],
     ['restore.aliases', { restore: { aliases: 'everyRound' } }],
-    ['cutover.verify', { cutover: { verify: 'counts+sample' } }],
-    ['cutover.verify', { cutover: { verify: 'full' } }],
-    ['cutover.verify.level', { cutover: { verify: { level: 'full' } } }],
-    ['cutover.verify.queries', { cutover: { verify: { level: 'counts', queries: [{}] } } }],
     ['cutover.switchover.webhook', { cutover: webhook }],
     ['cutover.watch', { cutover: { watch: '1h' } }],
     ['cleanup.snapshots', { cleanup: { snapshots: 'delete' } }],
@@ -176,6 +172,10 @@ describe('what a plan may not say', () => {
     ['cutover.replicas: must be one of', { cutover: { replicas: 'during' } }],
     ['cutover.verify: must be one of', { cutover: { verify: 'hard' } }],
     ['cutover.verify.level: is required', { cutover: { verify: {} } }],
+    [
+      'cutover.verify.queries[0].name: is required',
+      { cutover: { verify: { level: 'full', queries: [{ indices: ['a'], body: {} }] } } },
+    ],
     ['cutover.approval: must be true or false', { cutover: { approval: 'no' } }],
     [
       'restore.settings.number_of_replicas: must begin with index.',

@@ -48,8 +48,12 @@ function ended(): AMigration {
   migration.save(migration.round.ledger, {
     level: 'counts',
     rows: [
-      { index: 'movies', check: 'documents', verdict: 'pass', source: 3, target: 3 },
-      { index: 'movies', check: 'settings', verdict: 'fail', source: 'a', target: 'b' },
+      { id: 'movies/documents', index: 'movies', check: 'documents', verdict: 'pass', source: 3, target: 3 },
+      { id: 'movies/settings', index: 'movies', check: 'settings', verdict: 'fail', source: 'a', target: 'b' },
+      {
+        ...{ id: 'movies/mapping', index: 'movies', check: 'mapping', verdict: 'waived', source: 'a', target: 'b' },
+        waived: { who: 'bo', why: 'either | or' },
+      },
     ],
   });
   return migration;
@@ -65,7 +69,7 @@ test('says what an auditor asks for, points at its evidence, and may be written 
     outcome: 'done',
     planDigest: migration.ref.digest,
     source: { name: 'source', uuid: 'uuid-of-source' },
-    verification: { ledger: migration.round.ledger, passed: 1, failed: 1 },
+    verification: { ledger: migration.round.ledger, passed: 1, failed: 1, waived: 1 },
     indices: [
       {
         name: 'movies',
@@ -87,6 +91,7 @@ test('has a page for people', async () => {
   expect(page).toContain('# Migration m: done');
   expect(page).toContain('approved by ada: looks right');
   expect(page).toContain('| movies | 3 | 3 | settings | index.lifecycle.name |');
+  expect(page).toContain('| movies/mapping | waived by bo: either \\| or | a | b |  |');
   expect(page).toContain('- the copied repository stays');
   expect(page).not.toContain('undefined');
 });

@@ -1,6 +1,14 @@
 import type { Ledger } from '../../../src/domain/ledger';
-import { verify } from '../../../src/steps/verify';
+import type { Document } from '../../../src/elasticsearch';
+import { takeFingerprints, verify, waiveFailedRows } from '../../../src/steps/verify';
 import { AMigration } from '../../support/a-migration';
+
+const aDocument = (id: string, changes: Partial<Document> = {}): Document => ({
+  id,
+  version: '1',
+  source: `{"title":"${id}"}`,
+  ...changes,
+});
 
 function verified(plan = {}, versions = {}): AMigration {
   const migration = new AMigration({ movies: { aliases: ['films'] }, logs: {} }, plan, versions).restored().frozen();
@@ -8,6 +16,7 @@ function verified(plan = {}, versions = {}): AMigration {
     for (const name of ['movies', 'logs']) {
       cluster.countOf[name] = 3;
       cluster.statsOf[name] = [{ shard: 0, docs: 3, deleted: 0, indexTotal: 3, deleteTotal: 0, maxSeqNo: 2 }];
+      cluster.documentsOf[name] = [1, 2, 3].map((n) => aDocument(`${name}-${n}`));
       cluster.segmentsOf[name] = [{ shard: 0, name: '_0', docs: 3, deleted: 0, bytes: 10 }];
     }
   }
@@ -19,8 +28,8 @@ const ledger = (migration: AMigration) => migration.read<Ledger>(migration.round
 test('equal sides pass, the ledger is written, and a second run writes the same', async () => {
   const migration = verified();
   const first = await run(migration);
-  expect(first).toMatchObject({ passed: 14, failed: 0, documents: 6, failures: [] });
-  expect(ledger(migration).rows).toHaveLength(14);
+  expect(first).toMatchObject({ passed: 16, failed: 0, documents: 6, failures: [] });
+  expect(ledger(migration).rows).toHaveLength(16);
   expect(await run(migration)).toEqual(first);
 });
 
@@ -28,9 +37,9 @@ test('a difference is a failed row and a sentence, not an exception', async () =
   const migration = verified();
   migration.target.countOf['logs'] = 2;
   expect(await run(migration)).toMatchObject({
-    passed: 13,
+    passed: 15,
     failed: 1,
-    failures: ['logs: documents: source 3, target 2'],
+    failures: ['logs/documents: source 3, target 2'],
   });
 });
 
@@ -39,7 +48,7 @@ test('an index that is missing on the target is a failed row', async () => {
   migration.target.indexList.pop();
   expect(await run(migration)).toMatchObject({
     failed: 1,
-    failures: ['logs: index: source present, target absent or closed'],
+    failures: ['logs/index: source present, target absent or closed'],
   });
 });
 
@@ -71,7 +80,7 @@ test("an alias that a stranger has on the target fails before the commit, with t
 test('an alias that the plan gives to no index of this round fails', async () => {
   const migration = verified({ cutover: { switchover: { aliases: { current: 'nowhere' } } } });
   expect((await run(migration)).failures).toEqual([
-    "nowhere: aliases: source current, target none (alias 'current' is to point at 'nowhere', which is not an index of this round)",
+    "nowhere/aliases: source current, target none (alias 'current' is to point at 'nowhere', which is not an index of this round)",
   ]);
 });
 
@@ -79,4 +88,117 @@ test('changes nothing on either side', async () => {
   const migration = verified();
   await run(migration);
   expect([...migration.source.calls, ...migration.target.calls]).toEqual([]);
+});
+
+describe.each(['counts+sample', 'full'])('documents at level %s', (level) => {
+  const planted = () => verified({ cutover: { verify: level } });
+  const plant = (migration: AMigration, change: (documents: Document[]) => Document[]) => {
+    migration.target.documentsOf['logs'] = change([...(migration.target.documentsOf['logs'] ?? [])]);
+  };
+
+  test.each<[string, (documents: Document[]) => Document[], string]>([
+    ['changed', ([a, ...rest]) => [{ ...(a as Document), source: '{"title":"other"}' }, ...rest], 'changed documents'],
+    ['of another version', ([a, ...rest]) => [{ ...(a as Document), version: '2' }, ...rest], 'document versions'],
+    ['routed elsewhere', ([a, ...rest]) => [...rest, { ...(a as Document), routing: 'r' }], 'routing'],
+    ['missing', ([, ...rest]) => rest, 'missing documents'],
+    ['extra', (all) => [...all, aDocument('new')], 'extra documents'],
+  ])('that are %s are named, and nothing else', async (_, change, check) => {
+    const migration = planted();
+    plant(migration, change);
+    const { failed, failedRows, failures } = await run(migration);
+    expect(failedRows).toEqual([`logs/${check}`]);
+    expect(failed).toBe(1);
+    expect(failures[0]).toContain(check === 'extra documents' ? 'new' : 'logs-1');
+  });
+
+  test('without _source are compared all the same, and the row says so', async () => {
+    const migration = planted();
+    for (const cluster of [migration.source, migration.target]) {
+      cluster.documentsOf['logs'] = [1, 2, 3].map((n) => ({ id: `${n}`, version: '1' }));
+    }
+    expect(await run(migration)).toMatchObject({ failed: 0 });
+    const row = ledger(migration).rows.find(({ id }) => id === 'logs/contents');
+    expect(row?.note).toBe('all documents; 3 without _source: by id, routing and version only');
+  });
+
+  test('that cannot be read are no success', async () => {
+    const migration = planted();
+    migration.source.documentsOf['logs'] = [];
+    migration.target.documentsOf['logs'] = [];
+    expect((await run(migration)).failedRows).toEqual(['logs/contents']);
+  });
+});
+
+test('at level full a successor goes on where its predecessor was, and a new verification does not', async () => {
+  const migration = verified({ cutover: { verify: 'full' } });
+  await run(migration);
+  const pass = migration.progress.map((told) => told['pass']).find((value) => value !== undefined);
+  migration.target.documentsOf['logs'] = [];
+  const resumed = migration.context({ resumed: { pass } });
+  expect((await verify(migration.deps, migration.at, resumed)).failedRows).toEqual([]);
+  expect((await run(migration)).failedRows).toEqual(['logs/missing documents']);
+});
+
+test('what a merge changes after the restore is compared as it was right after it', async () => {
+  const migration = verified();
+  await takeFingerprints(migration.deps, migration.at, migration.context());
+  migration.target.segmentsOf['logs'] = [{ shard: 0, name: '_1', docs: 3, deleted: 0, bytes: 9 }];
+  expect(await run(migration)).toMatchObject({ failed: 0 });
+});
+
+test('what differed right after the restore and was mended since passes', async () => {
+  const migration = verified();
+  const [mended] = [migration.target.segmentsOf['logs'] ?? []];
+  migration.target.segmentsOf['logs'] = [{ shard: 0, name: '_1', docs: 2, deleted: 0, bytes: 9 }];
+  await takeFingerprints(migration.deps, migration.at, migration.context());
+  expect((await run(migration)).failedRows).toEqual(['logs/segments']);
+  migration.target.segmentsOf['logs'] = mended;
+  expect((await run(migration)).failedRows).toEqual([]);
+});
+
+describe('a failed row that is waived', () => {
+  async function waived() {
+    const migration = verified();
+    migration.target.countOf['logs'] = 2;
+    await run(migration);
+    const waiver = { rows: ['logs/*'], who: 'ana', why: 'a test document' };
+    const result = await waiveFailedRows(migration.deps, { ...migration.at, ...waiver }, migration.context());
+    return { migration, result };
+  }
+
+  test('says who and why, and no longer counts as failed', async () => {
+    const { migration, result } = await waived();
+    expect(result).toMatchObject({ failed: 0, waived: 1, passed: 15, failedRows: [] });
+    expect(ledger(migration).rows.find(({ verdict }) => verdict === 'waived')).toMatchObject({
+      id: 'logs/documents',
+      waived: { who: 'ana', why: 'a test document' },
+    });
+  });
+
+  test('stays so in the next verification only while it says the same', async () => {
+    const { migration } = await waived();
+    expect(await run(migration)).toMatchObject({ failed: 0, waived: 1 });
+    migration.target.countOf['logs'] = 1;
+    expect(await run(migration)).toMatchObject({ failed: 1, waived: 0 });
+  });
+});
+
+describe('golden queries', () => {
+  const body = { query: { match_all: {} }, aggs: { top: { terms: { field: 'title' } } } };
+  const asked = (indices = ['mov*']) =>
+    verified({ cutover: { verify: { level: 'counts', queries: [{ name: 'top-titles', indices, body }] } } });
+  const answer = (total: string) => ({ total, documents: [aDocument('a')], aggregations: '{"top":[1]}' });
+
+  test('pass with equal answers and fail with others, in no value of a field', async () => {
+    const migration = asked();
+    for (const cluster of [migration.source, migration.target]) cluster.answerTo[JSON.stringify(body)] = answer('3');
+    expect(await run(migration)).toMatchObject({ failed: 0, passed: 15 });
+    migration.target.answerTo[JSON.stringify(body)] = { ...answer('3'), aggregations: '{"top":[2]}' };
+    expect((await run(migration)).failedRows).toEqual(['query/top-titles']);
+    expect(JSON.stringify(ledger(migration))).not.toContain('{"top"');
+  });
+
+  test('that name no index of the round fail', async () => {
+    expect((await run(asked(['other']))).failedRows).toEqual(['query/top-titles']);
+  });
 });

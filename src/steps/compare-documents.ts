@@ -1,0 +1,231 @@
+import { createHash } from 'node:crypto';
+import { compareContents, mergeSlices, SliceComparison } from '../domain/contents';
+import type { DocumentFacts, Side, SliceFacts } from '../domain/contents';
+import type { Fingerprint, LedgerRow } from '../domain/ledger';
+import type { RoundKeys } from '../domain/names';
+import type { Cluster, Document } from '../elasticsearch/cluster';
+import { inParallel, mapInParallel } from '../storage/parallel';
+import type { Store } from '../storage/store';
+import type { Telling } from './context';
+import { createJson, readJson } from './files';
+
+/** Documents of source and target by id, routing, version and `_source`: a sample, or all of them. */
+
+export interface ContentsInput {
+  readonly source: Cluster;
+  readonly target: Cluster;
+  /** Types count where both sides have them: before 7.0. */
+  readonly typed: boolean;
+  readonly indices: readonly ComparedIndex[];
+}
+
+/** An index that is open on both sides. */
+export interface ComparedIndex {
+  readonly name: string;
+  readonly shards: number;
+  readonly source: SideFacts;
+  readonly target: SideFacts;
+}
+
+interface SideFacts extends Pick<Fingerprint, 'segments'> {
+  readonly documents: number;
+  /** Mean size on disk, of a primary's document. */
+  readonly bytesPerDocument: number;
+}
+
+/** Clusters serve these beside their users. */
+const INDICES_AT_ONCE = 8;
+const SLICES_AT_ONCE = 4;
+const PROBE = 20;
+const PROBES_AT_MOST = 5;
+/** Of all indices together: a sample must not lengthen the freeze with their number. */
+const PROBES_OF_ALL = 1_000;
+const IDS_AT_ONCE = 200;
+const PAGE_BYTES = 4 * 1024 * 1024;
+/** `_source` against what it takes on disk: compressed, but beside its index. */
+const INFLATION = 3;
+
+/**
+ * Documents from random places of each index, the newest among them, found on either side and looked up on both. What
+ * it costs does not depend on the size of an index. `seed` makes the same choice again.
+ */
+export async function sampleDocuments(input: ContentsInput, seed: string, context: Telling): Promise<LedgerRow[]> {
+  const probes = Math.min(PROBES_AT_MOST, Math.max(1, Math.floor(PROBES_OF_ALL / input.indices.length)));
+  const rows = await mapInParallel(input.indices, INDICES_AT_ONCE, context.signal, async (index, signal) => {
+    const [fromSource, fromTarget] = await Promise.all(
+      (['source', 'target'] as const).map((side) => chosenIds(input[side], index, index[side], probes, seed, signal)),
+    );
+    const ids = [...new Set([...(fromSource ?? []), ...(fromTarget ?? [])])];
+    const comparison = new SliceComparison();
+    for (let from = 0; from < ids.length; from += IDS_AT_ONCE) {
+      const some = ids.slice(from, from + IDS_AT_ONCE);
+      const [left, right] = await Promise.all([
+        input.source.documentsById(index.name, some, signal),
+        input.target.documentsById(index.name, some, signal),
+      ]);
+      comparison.add('source', left.map(factsOf(input.typed)));
+      comparison.add('target', right.map(factsOf(input.typed)));
+    }
+    context.progress({ step: 'sampling', index: index.name, documents: ids.length });
+    const most = Math.max(index.source.documents, index.target.documents);
+    const what = ids.length >= most ? 'all documents' : 'a sample';
+    return compareContents(index.name, { what, atLeast: Math.min(1, most) }, comparison.end());
+  });
+  return rows.flat();
+}
+
+/** Ids of the documents at so many places of one side. */
+async function chosenIds(
+  cluster: Cluster,
+  { name, shards }: ComparedIndex,
+  { documents, segments }: SideFacts,
+  probes: number,
+  seed: string,
+  signal: AbortSignal,
+): Promise<string[]> {
+  if (documents === 0) return [];
+  const read = ({ shard, after, size }: Place) => cluster.documentsAfter(name, shard, after, size, signal);
+  const found = (await Promise.all(placesIn(name, shards, segments, probes, seed).map(read))).flat();
+  // Every place may lie among deleted or nested documents: then the first live ones of any shard.
+  for (let shard = 0; found.length === 0 && shard < shards; shard += 1) {
+    found.push(...(await read({ shard, after: undefined, size: PROBE })));
+  }
+  return found.map(({ id }) => id);
+}
+
+interface Place {
+  readonly shard: number;
+  readonly after: number | undefined;
+  readonly size: number;
+}
+
+/** The whole of an index that is hardly larger than the sample; else places, of which the first is a shard's end. */
+function placesIn(
+  name: string,
+  shards: number,
+  segments: SideFacts['segments'],
+  probes: number,
+  seed: string,
+): Place[] {
+  const sizes = Array.from({ length: shards }, () => 0);
+  for (const { shard, docs, deleted } of segments) sizes[shard] = (sizes[shard] ?? 0) + docs + deleted;
+  const total = sizes.reduce((sum, size) => sum + size, 0);
+  if (total <= probes * PROBE) {
+    return sizes.map((_, shard) => ({ shard, after: undefined, size: probes * PROBE }));
+  }
+  const filled = sizes.flatMap((size, shard) => (size === 0 ? [] : [shard]));
+  return Array.from({ length: probes }, (_, probe) => {
+    const random = createHash('sha256').update(`${seed}/${name}/${probe}`).digest();
+    const shard = filled[(random.readUInt32BE(0) + probe) % filled.length] ?? 0;
+    const room = Math.max(1, (sizes[shard] ?? 0) - PROBE);
+    const after = probe === 0 ? room - 1 : random.readUInt32BE(4) % room;
+    return { shard, after, size: PROBE };
+  });
+}
+
+/**
+ * Every document of every index, a shard of both sides at a time. What a shard has shown lies in the work prefix: a
+ * successor of the same `pass` goes on from there.
+ */
+export async function compareAllDocuments(
+  input: ContentsInput,
+  files: { readonly store: Store; readonly keys: RoundKeys; readonly pass: string },
+  context: Telling,
+): Promise<LedgerRow[]> {
+  const slices = input.indices.flatMap((index) =>
+    Array.from({ length: index.shards }, (_, shard) => ({ index, shard, facts: undefined as SliceFacts | undefined })),
+  );
+  let [done, documents] = [0, 0];
+  const tell = (read = 0) => {
+    documents += read;
+    context.progress({ step: 'comparing documents', done, of: slices.length, documents });
+  };
+  tell();
+  await inParallel(slices, SLICES_AT_ONCE, context.signal, async (slice, either, number) => {
+    const key = files.keys.slice(files.pass, number);
+    slice.facts = await readJson<SliceFacts>(files.store, key, either);
+    if (slice.facts === undefined) {
+      slice.facts = await compareSlice(input, slice.index, slice.shard, tell, either);
+      await createJson(files.store, key, slice.facts, either);
+    }
+    done += 1;
+    tell();
+  });
+  return input.indices.flatMap((index) => {
+    const facts = slices.flatMap((slice) => (slice.index === index && slice.facts !== undefined ? [slice.facts] : []));
+    return compareContents(index.name, { what: 'all documents', atLeast: index.source.documents }, mergeSlices(facts));
+  });
+}
+
+/** In one reading where the two sides come in about the same order, else a part of the ids with each reading. */
+export async function compareSlice(
+  input: ContentsInput,
+  index: ComparedIndex,
+  shard: number,
+  tell: (read: number) => void,
+  signal: AbortSignal,
+  waitingAtMost?: number,
+): Promise<SliceFacts> {
+  for (let parts = 1; ; parts *= 4) {
+    const facts: SliceFacts[] = [];
+    for (let part = 0; part < parts; part += 1) {
+      const isMeant = ({ id }: DocumentFacts) => parts === 1 || hashOf(id) % parts === part;
+      const comparison = new SliceComparison(waitingAtMost);
+      if (!(await readBoth(input, index, shard, comparison, isMeant, tell, signal))) break;
+      facts.push(comparison.end());
+    }
+    if (facts.length === parts) return mergeSlices(facts);
+  }
+}
+
+/** Page by page in turns, so that neither side runs ahead. False when too many documents wait for their partner. */
+async function readBoth(
+  input: ContentsInput,
+  index: ComparedIndex,
+  shard: number,
+  comparison: SliceComparison,
+  isMeant: (document: DocumentFacts) => boolean,
+  tell: (read: number) => void,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const size = pageSize(Math.max(index.source.bytesPerDocument, index.target.bytesPerDocument));
+  const pages = (side: Side) => input[side].documentPages(index.name, shard, size, signal)[Symbol.asyncIterator]();
+  const readers = { source: pages('source'), target: pages('target') };
+  const ended = { source: false, target: false };
+  try {
+    while (!ended.source || !ended.target) {
+      await Promise.all(
+        (['source', 'target'] as const).map(async (side) => {
+          if (ended[side]) return;
+          const page = await readers[side].next();
+          ended[side] = page.done === true;
+          if (page.done === true) return;
+          comparison.add(side, page.value.map(factsOf(input.typed)).filter(isMeant));
+          if (side === 'source') tell(page.value.length);
+        }),
+      );
+      if (comparison.isOverfull) return false;
+    }
+    return true;
+  } finally {
+    await Promise.all([readers.source.return?.(), readers.target.return?.()]);
+  }
+}
+
+function pageSize(bytesPerDocument: number): number {
+  return Math.min(1_000, Math.max(10, Math.floor(PAGE_BYTES / Math.max(1, INFLATION * bytesPerDocument))));
+}
+
+function factsOf(typed: boolean): (document: Document) => DocumentFacts {
+  return ({ id, type, routing = '', parent, version, source }) => ({
+    id,
+    type: typed ? (type ?? '') : '',
+    routing: parent === undefined ? routing : `${routing}, child of ${parent}`,
+    version,
+    digest: source === undefined ? undefined : createHash('sha256').update(source).digest('base64'),
+  });
+}
+
+function hashOf(id: string): number {
+  return createHash('sha256').update(id).digest().readUInt32BE(0);
+}
