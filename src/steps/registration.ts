@@ -103,7 +103,55 @@ async function create(
   const record: RegistrationRecord = { cluster: clusterName, name };
   await createJson(migration.targetStore, recordKey(migration, registration), record, context.signal);
   assertMayAct(context, REGISTER_TIMEOUT_MS);
-  await cluster.putRepository(name, definition, context.signal);
+  try {
+    await cluster.putRepository(name, definition, context.signal);
+  } catch (error) {
+    if (!(error instanceof ConfigurationError)) throw error;
+    await takeBack(cluster, name, context);
+    const fallback = ofAnyRegion(definition);
+    if (fallback === undefined) throw error;
+    await registerInstead(cluster, name, fallback, error, context);
+  }
+}
+
+/**
+ * Elasticsearch registers first and verifies then, so what it refuses may be registered all the same. It must not stay:
+ * with a corrected connections file it would be taken for registered.
+ */
+async function takeBack(cluster: Cluster, name: string, context: StepContext): Promise<void> {
+  if ((await cluster.repository(name, context.signal)) === undefined) return;
+  assertMayAct(context, REGISTER_TIMEOUT_MS);
+  await cluster.deleteRepository(name, context.signal);
+}
+
+/**
+ * Amazon's domains refuse a bucket of another region than their own by its `region`, and reach it by the endpoint that
+ * all regions share (developer guide, es-managedomains-snapshots).
+ */
+function ofAnyRegion({ type, settings }: RepositoryDefinition): RepositoryDefinition | undefined {
+  const { region, ...others } = settings;
+  if (type !== 's3' || region === undefined || settings['role_arn'] === undefined || 'endpoint' in settings) {
+    return undefined;
+  }
+  return { type, settings: { ...others, endpoint: 's3.amazonaws.com' } };
+}
+
+/** @throws `first`, why it was refused in its own region, when this one is refused too */
+async function registerInstead(
+  cluster: Cluster,
+  name: string,
+  fallback: RepositoryDefinition,
+  first: ConfigurationError,
+  context: StepContext,
+): Promise<void> {
+  assertMayAct(context, REGISTER_TIMEOUT_MS);
+  try {
+    await cluster.putRepository(name, fallback, context.signal);
+  } catch (error) {
+    if (!(error instanceof ConfigurationError)) throw error;
+    await takeBack(cluster, name, context);
+    throw first;
+  }
 }
 
 function recorded(

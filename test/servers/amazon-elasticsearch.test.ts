@@ -14,12 +14,17 @@ import { ConfigurationError, UnavailableError } from '../../src/domain/errors';
 import type { MigrationError } from '../../src/domain/errors';
 import { openCluster } from '../../src/elasticsearch';
 import type { ClusterConnection, OpenedCluster } from '../../src/elasticsearch';
+import type { Migration, StepDeps } from '../../src/steps/migration';
+import { ensureSourceRegistration } from '../../src/steps/registration';
+import { WorkKeys } from '../../src/domain/names';
 import { domainArn, fullAccess, shareDirectory, startAmazonElasticsearch, startElasticsearch } from '../../stack';
 import type { AmazonOptions, AmazonServer, Caller, Statement } from '../../stack';
 import { describeCluster } from '../contract/cluster';
+import { MemoryStore } from '../support/memory-store';
 import { send } from '../support/send';
 import { testServers } from '../support/temporal';
 import { CERTIFICATE, KEY } from '../unit/elasticsearch/certificate';
+import { aContext } from '../unit/steps/world';
 
 const NEVER = new AbortController().signal;
 const ROLE = 'arn:aws:iam::123456789012:role/es-snapshots';
@@ -304,6 +309,28 @@ describe('Amazon Elasticsearch 5.5', () => {
       await put(cluster, { region: undefined, endpoint: 's3.amazonaws.com' });
       expect(await cluster.snapshot('r', 'not-taken', NEVER)).toBeUndefined();
     });
+  });
+
+  test('a migration reaches a bucket of another region, and leaves nothing of one that it may not use', async () => {
+    const cluster = open(connectionOf((await start({ buckets: { [bucket]: 'eu-west-1' } })).url));
+    const register = async (wanted: Record<string, string>) => {
+      const migration = {
+        registrations: { source: { cluster: 'domain', name: 'r', ours: true } },
+        plan: { repository: { source: { store: 'store', basePath: 'a/b' } } },
+        source: cluster,
+        targetStore: new MemoryStore('target'),
+        keys: WorkKeys.of('work', 'run'),
+      } as unknown as Migration;
+      const config = { repositoryDefinition: () => ({ type: 's3', settings: wanted }) };
+      await ensureSourceRegistration({ config } as unknown as StepDeps, migration, aContext());
+    };
+    await expect(register({ ...settings(), bucket: 'not-there' })).rejects.toThrow('NoSuchBucket');
+    expect(await cluster.repository('r', NEVER)).toBeUndefined();
+    await register(settings());
+    const { region, ...others } = settings();
+    expect(region).toBe('ap-southeast-1');
+    const registered = { type: 's3', settings: { ...others, endpoint: 's3.amazonaws.com' } };
+    expect(await cluster.repository('r', NEVER)).toEqual(registered);
   });
 
   describe('what the service keeps to itself:', () => {

@@ -138,6 +138,43 @@ describe('registrations', () => {
     expect(world.source.calls.filter((call) => call.startsWith('putRepository'))).toHaveLength(1);
   });
 
+  test('one that is refused and registered all the same is taken back, so that a correction counts', async () => {
+    const { world, take } = await begun();
+    world.source.fail('putRepository', new ConfigurationError('Access Denied'), { late: true });
+    await expect(take()).rejects.toThrow('Access Denied');
+    expect(world.source.registered).toEqual({});
+    await take();
+    expect(world.source.calls.filter((call) => call.startsWith('putRepository'))).toHaveLength(2);
+  });
+
+  describe('in a bucket of Amazon', () => {
+    const settings = { bucket: 'b', region: 'eu-west-1', role_arn: 'arn:aws:iam::1:role/r' };
+    const fromRegion = async (refused: number) => {
+      const begin = await begun();
+      const { config } = begin.world.deps;
+      jest.spyOn(config, 'repositoryDefinition').mockReturnValue({ type: 's3', settings });
+      for (let call = 1; call <= refused; call += 1) {
+        const error = new ConfigurationError(`refused ${call}`);
+        begin.world.source.fail('putRepository', error, { late: true });
+      }
+      return begin;
+    };
+
+    test('one that its region does not reach is reached by the endpoint of all', async () => {
+      const { world, take } = await fromRegion(1);
+      await take();
+      const { bucket, role_arn } = settings;
+      const registered = { type: 's3', settings: { bucket, role_arn, endpoint: 's3.amazonaws.com' } };
+      expect(world.source.registered).toEqual({ 'snapferry-run1': registered });
+    });
+
+    test('one that neither reaches is refused for the first reason, and none is left', async () => {
+      const { world, take } = await fromRegion(2);
+      await expect(take()).rejects.toThrow('refused 1');
+      expect(world.source.registered).toEqual({});
+    });
+  });
+
   test('the target is registered anew and read-only each time, and removed once', async () => {
     const { world, migration } = await begun();
     await registerTarget(world.deps, migration, aContext());
