@@ -16,6 +16,15 @@ export type Part =
       readonly port?: number;
       readonly accessKeyId: string;
       readonly secretAccessKey: string;
+    }
+  | {
+      readonly kind: 'oss';
+      readonly root?: string;
+      readonly port?: number;
+      readonly controlPort?: number;
+      readonly accessKeyId: string;
+      readonly secretAccessKey: string;
+      readonly region: string;
     };
 
 export interface Request {
@@ -40,6 +49,9 @@ Parts, each followed by its own options:
       --version VERSION --port PORT
   s3                                     versitygw: each folder of its root is a bucket
       --root DIR --port PORT --access-key-id ID --access-key-secret SECRET
+  oss                                    our OSS server (signature V4): each folder of its root is a bucket
+      --root DIR --port PORT --access-key-id ID --access-key-secret SECRET --region REGION (cn-hangzhou)
+      --control-port PORT                where POST /__faults makes requests fail; see stack/oss/control.ts
 
   --root DIR   before the first part: the folder of the buckets, where nodes may also keep repositories.
                Without it, buckets and indices are thrown away at the end.
@@ -53,6 +65,7 @@ const OPTIONS = {
   'amazon-elasticsearch': ['--version', '--port'],
   'alibaba-elasticsearch': ['--version', '--port'],
   s3: ['--root', '--port', '--access-key-id', '--access-key-secret'],
+  oss: ['--root', '--port', '--access-key-id', '--access-key-secret', '--region', '--control-port'],
 } as const;
 type Kind = keyof typeof OPTIONS;
 
@@ -116,14 +129,24 @@ function toPart(given: Group): Part {
     case 'alibaba-elasticsearch':
       return { kind, version: checkedVersion(version ?? one(given, '--version')), port: port(given, '--port') };
     case 's3':
+      return { kind, ...bucketServer(given) };
+    case 'oss':
       return {
         kind,
-        root: one(given, '--root'),
-        port: port(given, '--port'),
-        accessKeyId: one(given, '--access-key-id') ?? 'snapferry',
-        secretAccessKey: one(given, '--access-key-secret') ?? 'snapferry-secret',
+        ...bucketServer(given),
+        controlPort: port(given, '--control-port'),
+        region: one(given, '--region') ?? 'cn-hangzhou',
       };
   }
+}
+
+function bucketServer(given: Group) {
+  return {
+    root: one(given, '--root'),
+    port: port(given, '--port'),
+    accessKeyId: one(given, '--access-key-id') ?? 'snapferry',
+    secretAccessKey: one(given, '--access-key-secret') ?? 'snapferry-secret',
+  };
 }
 
 function isKind(word: string): word is Kind {

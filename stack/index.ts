@@ -5,6 +5,8 @@ export { domainArn, fullAccess, startAmazonElasticsearch } from './amazon-elasti
 export type { AmazonOptions, AmazonServer, Caller, SnapshotRoles, Statement } from './amazon-elasticsearch';
 export { startElasticsearch } from './elasticsearch';
 export type { ElasticsearchOptions, ElasticsearchServer } from './elasticsearch';
+export { startOss } from './oss';
+export type { Fault, FaultAction, OssOptions, OssServer, SessionToken, Traffic } from './oss';
 export { freePort } from './ports';
 export { stopAll } from './processes';
 export type { Server } from './processes';

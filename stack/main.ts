@@ -11,6 +11,7 @@ import {
   startAlibabaElasticsearch,
   startAmazonElasticsearch,
   startElasticsearch,
+  startOss,
   startTemporal,
   startVersitygw,
   stopAll,
@@ -97,6 +98,15 @@ async function start(part: Part, root: string): Promise<Row[]> {
       return [
         { name: 's3', address: server.endpoint, log: server.logFile },
         { name: '', address: keys, log: '' },
+      ];
+    }
+    case 'oss': {
+      const server = await startOss({ ...part, root: part.root ?? root });
+      const keys = `access key ${part.accessKeyId}, secret ${part.secretAccessKey}, region ${part.region}, signature V4`;
+      return [
+        { name: 'oss', address: server.endpoint, log: server.logFile },
+        { name: '', address: keys, log: '' },
+        { name: 'oss faults', address: `${server.control}/__faults`, log: '' },
       ];
     }
   }

@@ -1,0 +1,120 @@
+// Which bucket, key and operation a request line means.
+import { decode, parseQuery } from './canonical';
+import type { Headers, Query } from './canonical';
+import { OssError } from './errors';
+
+export type Operation =
+  | 'ListBuckets'
+  | 'PutBucket'
+  | 'DeleteBucket'
+  | 'GetBucketInfo'
+  | 'GetBucketLocation'
+  | 'GetBucketAcl'
+  | 'ListObjects'
+  | 'ListObjectsV2'
+  | 'ListMultipartUploads'
+  | 'DeleteMultipleObjects'
+  | 'PutObject'
+  | 'CopyObject'
+  | 'GetObject'
+  | 'HeadObject'
+  | 'GetObjectMeta'
+  | 'DeleteObject'
+  | 'InitiateMultipartUpload'
+  | 'UploadPart'
+  | 'UploadPartCopy'
+  | 'ListParts'
+  | 'CompleteMultipartUpload'
+  | 'AbortMultipartUpload';
+
+export interface Address {
+  readonly bucket: string | undefined;
+  readonly key: string | undefined;
+  readonly query: Query;
+}
+
+/** `<bucket>.oss-<region>…`, `<bucket>.<region>.oss.…` (dual stack) and, for tests, `<bucket>.localhost`. */
+const BUCKET_IN_HOST = /^([a-z0-9][a-z0-9-]*)\.(?:oss-|[a-z0-9-]+\.oss\.|localhost(?::|$))/;
+
+/** The bucket from the Host header, else the first segment of the path; the key decoded once, so `%2F` is a slash. */
+export function addressOf(host: string, url: string): Address {
+  const mark = url.indexOf('?');
+  const path = decode((mark < 0 ? url : url.slice(0, mark)).slice(1));
+  const query = parseQuery(mark < 0 ? '' : url.slice(mark + 1));
+  const bucket = BUCKET_IN_HOST.exec(host)?.[1];
+  if (bucket !== undefined) return { bucket, key: orNone(path), query };
+  const slash = path.indexOf('/');
+  if (slash < 0) return { bucket: orNone(path), key: undefined, query };
+  return { bucket: orNone(path.slice(0, slash)), key: orNone(path.slice(slash + 1)), query };
+}
+
+function orNone(text: string): string | undefined {
+  return text === '' ? undefined : text;
+}
+
+/** Sub-resources of OSS that would otherwise be taken for a plain call. */
+const NOT_HERE = [
+  'append cname comp cors encryption inventory legalHold lifecycle logging metaQuery objectMeta policy qos referer',
+  'replication requestPayment restore style symlink tagging transferAcceleration versioning versions website worm',
+]
+  .join(' ')
+  .split(' ');
+
+/** Throws NotImplemented for what this server does not do, MethodNotAllowed for what OSS does not. */
+export function operationOf(method: string, address: Address, headers: Headers): Operation {
+  const has = (name: string) => address.query.some(([given]) => given === name);
+  const found =
+    address.key !== undefined
+      ? objectOperation(method, has, headers['x-oss-copy-source'] !== undefined)
+      : address.bucket !== undefined
+        ? bucketOperation(method, has, address)
+        : serviceOperation(method);
+  if (found !== undefined && (found === 'GetObjectMeta' || !NOT_HERE.some(has))) return found;
+  throw new OssError(found === undefined ? 'MethodNotAllowed' : 'NotImplemented');
+}
+
+type Has = (name: string) => boolean;
+
+function serviceOperation(method: string): Operation | undefined {
+  return method === 'GET' ? 'ListBuckets' : undefined;
+}
+
+function bucketOperation(method: string, has: Has, { query }: Address): Operation | undefined {
+  switch (method) {
+    case 'GET':
+      if (has('uploads')) return 'ListMultipartUploads';
+      if (has('bucketInfo')) return 'GetBucketInfo';
+      if (has('location')) return 'GetBucketLocation';
+      if (has('acl')) return 'GetBucketAcl';
+      return query.some(([name, value]) => name === 'list-type' && value === '2') ? 'ListObjectsV2' : 'ListObjects';
+    case 'PUT':
+      if (has('acl')) throw new OssError('NotImplemented');
+      return 'PutBucket';
+    case 'POST':
+      return has('delete') ? 'DeleteMultipleObjects' : undefined;
+    case 'DELETE':
+      return 'DeleteBucket';
+    default:
+      return undefined;
+  }
+}
+
+function objectOperation(method: string, has: Has, isCopy: boolean): Operation | undefined {
+  if (has('acl')) throw new OssError('NotImplemented');
+  switch (method) {
+    case 'GET':
+      return has('uploadId') ? 'ListParts' : 'GetObject';
+    case 'HEAD':
+      return has('objectMeta') ? 'GetObjectMeta' : 'HeadObject';
+    case 'PUT':
+      if (has('partNumber') || has('uploadId')) return isCopy ? 'UploadPartCopy' : 'UploadPart';
+      return isCopy ? 'CopyObject' : 'PutObject';
+    case 'POST':
+      if (has('uploads')) return 'InitiateMultipartUpload';
+      return has('uploadId') ? 'CompleteMultipartUpload' : undefined;
+    case 'DELETE':
+      return has('uploadId') ? 'AbortMultipartUpload' : 'DeleteObject';
+    default:
+      return undefined;
+  }
+}

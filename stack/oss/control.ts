@@ -1,0 +1,43 @@
+// The control port, on the loopback address and without signatures: a test changes the fault script while requests run.
+//   GET  /__faults    the script, each fault with the requests it matched and struck
+//   POST /__faults    a new script (a JSON array, see faults.ts) in place of the old one, counted from zero
+//   GET  /__traffic   requests and body bytes by operation since the start
+import { createServer } from 'node:http';
+import type { IncomingMessage, Server } from 'node:http';
+import { FaultScript } from './faults';
+import type { Traffic } from './server';
+
+export interface Controlled {
+  script: FaultScript;
+  readonly traffic: Traffic;
+}
+
+/** Not listening yet. */
+export function createControlServer(controlled: Controlled): Server {
+  return createServer((request, response) => {
+    answer(request, controlled).then(
+      (value) => response.setHeader('content-type', 'application/json').end(JSON.stringify(value)),
+      (error: unknown) => response.writeHead(400).end(error instanceof Error ? error.message : String(error)),
+    );
+  });
+}
+
+async function answer(request: IncomingMessage, controlled: Controlled): Promise<unknown> {
+  switch (`${request.method} ${request.url}`) {
+    case 'POST /__faults':
+      controlled.script = new FaultScript(JSON.parse(await textOf(request)));
+      return controlled.script;
+    case 'GET /__faults':
+      return controlled.script;
+    case 'GET /__traffic':
+      return controlled.traffic;
+    default:
+      throw new Error('GET or POST /__faults, GET /__traffic');
+  }
+}
+
+async function textOf(request: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
+  return Buffer.concat(chunks).toString('utf8');
+}
