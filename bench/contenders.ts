@@ -29,7 +29,7 @@ const credentials = ({ accessKeyId, secretAccessKey }: Task) => ({
   AWS_REGION: REGION,
 });
 
-const snapferry: Contender = {
+export const SNAPFERRY: Contender = {
   name: 'snapferry',
   says: 'snapferry copy --all',
   async command(task) {
@@ -82,6 +82,12 @@ const rclone = async ({ source, target }: Task) => [
   `DST:${target.bucket}`,
 ];
 
+/** Compares both buckets by length and etag where they are MD5s; status 0 when nothing differs. */
+export async function rcloneCheck(task: Task): Promise<[string, string[], { env: NodeJS.ProcessEnv }]> {
+  const { source, target } = task;
+  return [await goProgram(RCLONE), ['check', `SRC:${source.bucket}`, `DST:${target.bucket}`], { env: rcloneEnv(task) }];
+}
+
 const rcloneDefault: Contender = {
   name: 'rclone default',
   says: 'rclone copy, as most people type it',
@@ -115,4 +121,4 @@ const sdk: Contender = {
   env: credentials,
 };
 
-export const CONTENDERS: readonly Contender[] = [snapferry, rcloneBest, rcloneDefault, sdk];
+export const CONTENDERS: readonly Contender[] = [SNAPFERRY, rcloneBest, rcloneDefault, sdk];

@@ -9,13 +9,14 @@ const MIB = 1024 * KIB;
 /** Encrypted to give bytes that nothing compresses. */
 const PIECE = Buffer.alloc(16 * MIB);
 
-export type CorpusName = 'small' | 'mixed' | 'large' | 'one';
+export type CorpusName = 'small' | 'mixed' | 'large' | 'one' | 'killed';
 
 export const CORPORA: Readonly<Record<CorpusName, string>> = {
   small: '20,000 blobs of 0.3 to 16 KiB',
   mixed: '3,000 of 0.3 to 16 KiB, 300 of 1 to 32 MiB',
   large: '3 of 1 GiB',
   one: '1 of 1 GiB',
+  killed: '1,000 of 0.3 to 16 KiB, 30 of 1 to 32 MiB, 2 of 256 MiB',
 };
 
 export interface CorpusBlob {
@@ -36,12 +37,14 @@ export function blobsOf(corpus: CorpusName): CorpusBlob[] {
     blobs.push({ key: `indices/${index}/${Math.floor(shard / 20)}/__${name}`, bytes: Math.round(bytes) });
   };
   const between = (low: number, high: number, at: number) => low * (high / low) ** at;
-  const small = { small: 20_000, mixed: 3_000, large: 0, one: 0 }[corpus];
+  const small = { small: 20_000, mixed: 3_000, large: 0, one: 0, killed: 1_000 }[corpus];
   for (let i = 0; i < small; i++) add(between(300, 16 * KIB, random()));
   // Most segments are small: the square favours them.
-  if (corpus === 'mixed') for (let i = 0; i < 300; i++) add(between(MIB, 32 * MIB, random() ** 2));
+  const middle = { small: 0, mixed: 300, large: 0, one: 0, killed: 30 }[corpus];
+  for (let i = 0; i < middle; i++) add(between(MIB, 32 * MIB, random() ** 2));
   if (corpus === 'large') for (let i = 0; i < 3; i++) add(1024 * MIB);
   if (corpus === 'one') add(1024 * MIB);
+  if (corpus === 'killed') for (let i = 0; i < 2; i++) add(256 * MIB);
   return blobs;
 }
 

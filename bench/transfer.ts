@@ -1,17 +1,14 @@
 // `npm run bench:transfer`: snapferry against what people use, in one run, interleaved, every copy compared byte by byte.
-import { spawnSync } from 'node:child_process';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import net from 'node:net';
-import os from 'node:os';
+import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { goProgram } from '../stack/go';
-import { freePort, startVersitygw, stopAll } from '../stack';
-import { launch, runFolder } from '../stack/processes';
+import { stopAll } from '../stack';
+import { Arena, memoryFolder, Wire } from './arena';
+import type { Endpoints } from './arena';
 import { CONTENDERS } from './contenders';
 import type { Contender, Task } from './contenders';
-import { CORPORA, makeBucket } from './corpus';
+import { CORPORA } from './corpus';
 import type { CorpusName } from './corpus';
 import { killHard, median, run } from './measure';
 import type { Cost } from './measure';
@@ -26,9 +23,6 @@ const USAGE = `npm run bench:transfer -- [options]
 
   wan: small over 20 ms in each direction, on both sides. resume: SIGKILL when half of 1 GiB was sent, then again.`;
 
-const KEYS = { accessKeyId: 'benchkey', secretAccessKey: 'benchsecretbenchsecret' };
-const TARGET_BUCKET = 'target';
-const LATENCY_MS = 20;
 const MIB = 1024 * 1024;
 /** A run beside which the machine did so much else, in cores, is marked. Its servers are among it. */
 const NOISY_CORES = 1.6;
@@ -56,25 +50,14 @@ interface Result extends Cost {
 
 class Bench {
   readonly results: Result[] = [];
-  private constructor(
-    private readonly data: string,
-    private readonly endpoints: { readonly source: string; readonly target: string },
-  ) {}
 
-  static async start(data: string): Promise<Bench> {
-    for (const side of ['source', 'target']) await mkdir(path.join(data, side), { recursive: true });
-    const [source, target] = await Promise.all([
-      startVersitygw({ root: path.join(data, 'source'), ...KEYS }),
-      startVersitygw({ root: path.join(data, 'target'), ...KEYS }),
-    ]);
-    return new Bench(data, { source: source.endpoint, target: target.endpoint });
-  }
+  constructor(private readonly arena: Arena) {}
 
   async runCase(name: string, contenders: readonly Contender[], rounds: number): Promise<void> {
     const { corpus } = CASES[name]!;
     console.error(`${name}: ${CORPORA[corpus]}`);
-    await makeBucket(corpus, path.join(this.data, 'source'), this.metadata('source'));
-    const endpoints = name === 'wan' ? await this.delayed() : this.endpoints;
+    await this.arena.makeSource(corpus);
+    const endpoints = name === 'wan' ? await this.arena.delayed() : this.arena.endpoints;
     if (name === 'noop') await this.fill(corpus, contenders[0]!);
     for (let round = 0; round < rounds; round++) {
       // Whoever comes first finds a colder machine.
@@ -83,13 +66,13 @@ class Bench {
     }
   }
 
-  private async once(name: string, corpus: CorpusName, contender: Contender, endpoints: Bench['endpoints']) {
-    if (name !== 'noop') await this.emptyTarget();
+  private async once(name: string, corpus: CorpusName, contender: Contender, endpoints: Endpoints) {
+    if (name !== 'noop') await this.arena.emptyTarget();
     const result =
       name === 'resume'
         ? await this.killedAndRunAgain(contender)
-        : await this.cost(contender, this.task(corpus, endpoints, contender));
-    const ok = result.ok && this.isSame(corpus);
+        : await this.cost(contender, this.arena.task(corpus, contender.name, endpoints));
+    const ok = result.ok && this.arena.isSame(corpus);
     this.results.push({ ...result, ok, case: name, contender: contender.name });
     console.error(`  ${contender.name.padEnd(15)} ${inWords({ ...result, ok })}`);
   }
@@ -100,15 +83,15 @@ class Bench {
   }
 
   private async fill(corpus: CorpusName, contender: Contender): Promise<void> {
-    await this.emptyTarget();
-    await this.cost(contender, this.task(corpus, this.endpoints, contender));
+    await this.arena.emptyTarget();
+    await this.cost(contender, this.arena.task(corpus, contender.name));
   }
 
   /** SIGKILL when half of the object has left; what passes twice over the wire to the target is counted. */
   private async killedAndRunAgain(contender: Contender): Promise<Cost & { sentTwiceMiB: number }> {
-    const wire = await Wire.before(this.endpoints.target);
+    const wire = await Wire.before(this.arena.endpoints.target);
     try {
-      const task = this.task('one', { ...this.endpoints, target: wire.endpoint }, contender);
+      const task = this.arena.task('one', contender.name, { ...this.arena.endpoints, target: wire.endpoint });
       await mkdir(task.folder, { recursive: true });
       const [command, log] = [await contender.command(task), path.join(task.folder, 'log')];
       const first = run(command, contender.env(task), log);
@@ -122,105 +105,6 @@ class Bench {
     } finally {
       wire.close();
     }
-  }
-
-  private task(corpus: CorpusName, { source, target }: Bench['endpoints'], { name }: Contender): Task {
-    return {
-      ...KEYS,
-      source: { endpoint: source, bucket: corpus },
-      target: { endpoint: target, bucket: TARGET_BUCKET },
-      folder: path.join(this.data, 'clients', name.replace(' ', '-')),
-    };
-  }
-
-  private async emptyTarget(): Promise<void> {
-    for (const root of [path.join(this.data, 'target'), this.metadata('target')]) {
-      await rm(path.join(root, TARGET_BUCKET), { recursive: true, force: true });
-    }
-    await mkdir(path.join(this.data, 'target', TARGET_BUCKET), { recursive: true });
-    await rm(path.join(this.data, 'clients'), { recursive: true, force: true });
-  }
-
-  /** Where versitygw keeps what is no byte of an object: stack/versitygw.ts. */
-  private metadata(side: 'source' | 'target'): string {
-    return path.join(this.data, `.s3-metadata-${side}`);
-  }
-
-  private isSame(corpus: CorpusName): boolean {
-    const folders = [path.join(this.data, 'source', corpus), path.join(this.data, 'target', TARGET_BUCKET)];
-    const { status, stdout } = spawnSync('diff', ['-rq', '-x', '.sgwtmp', ...folders], { encoding: 'utf8' });
-    if (status !== 0) console.error(stdout.slice(0, 500));
-    return status === 0;
-  }
-
-  /** The same endpoints behind a line of 40 ms there and back. */
-  private async delayed(): Promise<Bench['endpoints']> {
-    const port = await freePort();
-    const api = `http://127.0.0.1:${port}`;
-    const program = await goProgram({
-      name: 'server',
-      version: '2.12.0',
-      module: 'github.com/Shopify/toxiproxy/v2/cmd/server',
-      withoutGo: 'install Go.',
-    });
-    await launch({
-      title: 'toxiproxy',
-      command: program,
-      args: ['-host', '127.0.0.1', '-port', String(port)],
-      env: { ...process.env, LOG_LEVEL: 'error' },
-      folder: await runFolder('toxiproxy'),
-      isReady: async () => (await fetch(`${api}/version`)).ok,
-      readyWithinMs: 10_000,
-    });
-    const before = async (name: string, endpoint: string) => {
-      const listen = `127.0.0.1:${await freePort()}`;
-      await post(`${api}/proxies`, { name, listen, upstream: new URL(endpoint).host, enabled: true });
-      for (const stream of ['upstream', 'downstream']) {
-        await post(`${api}/proxies/${name}/toxics`, { type: 'latency', stream, attributes: { latency: LATENCY_MS } });
-      }
-      return `http://${listen}`;
-    };
-    return {
-      source: await before('source', this.endpoints.source),
-      target: await before('target', this.endpoints.target),
-    };
-  }
-}
-
-async function post(url: string, body: unknown): Promise<void> {
-  const answer = await fetch(url, { method: 'POST', body: JSON.stringify(body) });
-  if (!answer.ok) throw new Error(`toxiproxy refused: ${await answer.text()}`);
-}
-
-/** Counts what clients send to a server. */
-class Wire {
-  sent = 0;
-  endpoint = '';
-  private readonly server: net.Server;
-
-  private constructor(to: URL) {
-    this.server = net.createServer((client) => {
-      const server = net.connect(Number(to.port), to.hostname);
-      for (const socket of [client, server]) {
-        socket.setNoDelay(true).on('error', () => {
-          client.destroy();
-          server.destroy();
-        });
-      }
-      client.on('data', (chunk) => (this.sent += chunk.length));
-      client.pipe(server).pipe(client);
-    });
-  }
-
-  static async before(endpoint: string): Promise<Wire> {
-    const wire = new Wire(new URL(endpoint));
-    await new Promise<void>((resolve) => wire.server.listen(0, '127.0.0.1', resolve));
-    wire.endpoint = `http://127.0.0.1:${(wire.server.address() as net.AddressInfo).port}`;
-    return wire;
-  }
-
-  close(): void {
-    this.server.close();
   }
 }
 
@@ -288,9 +172,9 @@ async function main(): Promise<void> {
   const unknown = cases.find((name) => CASES[name] === undefined);
   if (unknown !== undefined) throw new Error(`there is no case '${unknown}'\n\n${USAGE}`);
   const contenders = CONTENDERS.filter(({ name }) => values.only?.split(',').includes(name) ?? true);
-  const memory = await mkdtemp(path.join(process.platform === 'linux' ? '/dev/shm' : os.tmpdir(), 'snapferry-bench-'));
+  const memory = await memoryFolder();
   try {
-    const bench = await Bench.start(path.resolve(values.data ?? memory));
+    const bench = new Bench(await Arena.open(path.resolve(values.data ?? memory)));
     for (const name of cases) await bench.runCase(name, contenders, Number(values.rounds));
     const table = summary(bench.results, cases, contenders);
     print(table);
