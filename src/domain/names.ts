@@ -70,16 +70,21 @@ export class RoundKeys {
   get manifest(): string {
     return `${this.prefix}/manifest.json`;
   }
-  /** One JSON line per blob. */
-  get blobs(): string {
-    return `${this.prefix}/blobs.jsonl`;
+  /** One JSON line per blob, so many files of them as the manifest says. */
+  blobs(piece: number): string {
+    return `${this.prefix}/blobs/${padded(piece)}.jsonl`;
   }
   /** Bytes that are published from here, because the source may delete them. */
   volatile(key: string): string {
     return `${this.prefix}/volatile/${key}`;
   }
-  units(page: number): string {
-    return `${this.prefix}/units/${padded(page)}.json`;
+  /** Labels of up to 100 units. */
+  page(page: number): string {
+    return `${this.prefix}/pages/${padded(page)}.json`;
+  }
+  /** What one activity copies. */
+  unit(unit: number): string {
+    return `${this.prefix}/units/${padded(unit)}.json`;
   }
   proof(unit: number): string {
     return `${this.prefix}/proofs/${padded(unit)}.jsonl`;

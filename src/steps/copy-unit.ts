@@ -16,7 +16,8 @@ import type { TransferUnit, UnitFile } from './units';
 /** The units of one page, for the workflow: labels and counts only. */
 export async function readUnits(deps: StepDeps, input: ReadUnitsInput, context: StepContext): Promise<UnitLabel[]> {
   const migration = await openMigration(deps, input.plan, context);
-  const units = await readPage(migration, input, context);
+  const key = migration.keys.round(input.round, input.attempt).page(input.page);
+  const units = await requireJson<UnitLabel[]>(migration.targetStore, key, context.signal);
   return units.map(({ unit, kind, label, blobs, bytes }) => ({ unit, kind, label, blobs, bytes }));
 }
 
@@ -29,32 +30,13 @@ export async function readUnits(deps: StepDeps, input: ReadUnitsInput, context: 
 export async function copyUnit(deps: StepDeps, input: CopyUnitInput, context: StepContext): Promise<CopyUnitResult> {
   const migration = await openMigration(deps, input.plan, context);
   const round = migration.keys.round(input.round, input.attempt);
-  const unit = (await readPage(migration, input, context)).find((candidate) => candidate.unit === input.unit);
-  if (unit === undefined) throw missingUnit(migration, round, input);
+  const unit = await requireJson<TransferUnit>(migration.targetStore, round.unit(input.unit), context.signal);
   const done: CopyUnitResult = { blobs: unit.blobs, bytes: unit.bytes };
   const recorded = await readJsonLines<ProofLine>(migration.targetStore, round.proof(unit.unit), context.signal);
   if (recorded.length === unit.blobs) return done;
   const proofs = await new UnitCopy(deps.engine, migration, round, unit, context).run();
   await writeJsonLines(migration.targetStore, round.proof(unit.unit), proofs, context.signal);
   return done;
-}
-
-function readPage(
-  migration: Migration,
-  input: { readonly round: number; readonly attempt: number; readonly page: number },
-  context: StepContext,
-): Promise<TransferUnit[]> {
-  const key = migration.keys.round(input.round, input.attempt).units(input.page);
-  return requireJson<TransferUnit[]>(migration.targetStore, key, context.signal);
-}
-
-function missingUnit(migration: Migration, round: RoundKeys, input: CopyUnitInput): BlobMissingError {
-  return new BlobMissingError(
-    'A page of units does not hold the unit that is to be copied: its work file was changed',
-    {
-      subject: { store: migration.targetStore.description, key: round.units(input.page), unit: input.unit },
-    },
-  );
 }
 
 /** What a heartbeat tells of one finished blob: crc32, etag, checksum. About 60 bytes, for at most 500 blobs. */

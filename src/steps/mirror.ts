@@ -14,7 +14,7 @@ import { readBytes } from './files';
 import type { ProofLine } from './proofs';
 import { isProvedBy, proofLine } from './proofs';
 import { newestRepositoryData } from './source-repository';
-import { filesOf } from './units';
+import { blobsOf, filesOf } from './units';
 
 /** What a run proved of one blob, and what the source said of it then. */
 export interface MirrorProof extends ProofLine {
@@ -84,7 +84,8 @@ export async function planSnapshot(
     const isProved = isProvedBy(proof, left) || (saved !== undefined && proof?.crc32 === crc32(saved));
     if (!isProved || right?.length !== left.length || right.etag !== proof?.etag) missing.push(left);
   }
-  const files = filesOf(missing).map((blobs): MirrorFile => {
+  const files = filesOf(missing).map((file): MirrorFile => {
+    const blobs = blobsOf(file);
     const saved = manifest.volatile.get(blobs[0]!.key);
     return saved === undefined ? { blobs } : { blobs, saved };
   });

@@ -8,7 +8,7 @@ import type { PlannedTransfer, PlanTransferInput } from '../domain/exchange';
 import { below } from '../domain/names';
 import type { RoundKeys } from '../domain/names';
 import { readManifest } from '../repository';
-import type { Manifest, ManifestBlob, RepositoryData } from '../repository';
+import type { Manifest, ManifestBlob, Phase, RepositoryData } from '../repository';
 import { payload } from '../storage';
 import type { Store } from '../storage/store';
 import { assertMayAct } from './context';
@@ -17,14 +17,17 @@ import { readBytes, readJson, requireJson, writeJson, writeJsonLines } from './f
 import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
 import { inParallel } from '../storage/parallel';
-import { isProvedBy, provedBefore } from './proofs';
+import { isProvedBy, proofsBefore } from './proofs';
+import type { ProofLine } from './proofs';
 import { newestRepositoryData } from './source-repository';
-import { pagesOf } from './units';
-import type { PhasePages } from './units';
+import { PAGE_UNITS, unitsOf } from './units';
+import type { TransferUnit } from './units';
 import type { ManifestFile, ScopeFile } from './work-files';
 
 const WRITES_AT_ONCE = 16;
 const WRITE_TIMEOUT_MS = 60_000;
+/** About 3 MB a file. */
+const BLOBS_A_FILE = 20_000;
 /** Listing and reading metadata of a large repository takes minutes: each so many are worth a heartbeat. */
 const PROGRESS_EVERY = 100;
 
@@ -59,8 +62,8 @@ export async function planTransfer(
   const scope = await requireJson<ScopeFile>(migration.targetStore, round.scope, context.signal);
   assertScopeHeld(manifest, scope);
   const missing = await missingBlobs(migration, manifest, input, context);
-  const phases = pagesOf(missing, manifest.volatile, manifest.indices);
-  const planned = await new PlanWriter(migration.targetStore, round, context).write(manifest, repository, phases);
+  const units = unitsOf(missing, manifest.volatile, manifest.indices);
+  const planned = await new PlanWriter(migration.targetStore, round, context).write(manifest, repository, units);
   const file: PlannedFile = { snapshotUuid: input.snapshotUuid, planned };
   assertMayAct(context, WRITE_TIMEOUT_MS);
   await writeJson(migration.targetStore, plannedKey(round), file, context.signal);
@@ -145,27 +148,51 @@ async function missingBlobs(
   input: PlanTransferInput,
   context: StepContext,
 ): Promise<ManifestBlob[]> {
-  const proved = await provedBefore(migration.targetStore, migration.keys, input, context);
-  const listed = await lengthsBelow(migration.targetStore, migration.plan.repository.target.basePath, context);
-  const isHeld = (blob: ManifestBlob) =>
-    !manifest.volatile.has(blob.key) && listed.get(blob.key) === blob.length && isProvedBy(proved.get(blob.key), blob);
+  const held = new Held(manifest.blobs.filter(({ key }) => !manifest.volatile.has(key)));
+  for await (const proof of proofsBefore(migration.targetStore, migration.keys, input, context)) held.prove(proof);
+  const prefix = below(migration.plan.repository.target.basePath, '');
+  let listed = 0;
+  for await (const { key, length } of migration.targetStore.list(prefix, context.signal)) {
+    held.list(key.slice(prefix.length), length);
+    if (++listed % 1_000 === 0) context.progress({ step: 'listing the target', blobs: listed });
+  }
   // A chunked file is proved as a whole, so one missing part sends all of them.
-  const files = new Set(manifest.blobs.filter((blob) => !isHeld(blob)).map(fileOf));
-  return manifest.blobs.filter((blob) => files.has(fileOf(blob)));
+  const chunked = manifest.blobs.filter((blob) => blob.part !== undefined && !held.has(blob)).map(fileOf);
+  const broken = new Set(chunked);
+  return manifest.blobs.filter((blob) => !held.has(blob) || (blob.part !== undefined && broken.has(fileOf(blob))));
+}
+
+/** Which blobs of a manifest are proved and listed: two bits for each, as there may be a million. */
+class Held {
+  readonly #places: ReadonlyMap<string, number>;
+  readonly #proved: Uint8Array;
+  readonly #listed: Uint8Array;
+
+  constructor(private readonly blobs: readonly ManifestBlob[]) {
+    this.#places = new Map(blobs.map(({ key }, place) => [key, place]));
+    this.#proved = new Uint8Array(blobs.length);
+    this.#listed = new Uint8Array(blobs.length);
+  }
+
+  /** Proofs come oldest first: the last word counts, as names come back with other bytes. */
+  prove(proof: ProofLine): void {
+    const place = this.#places.get(proof.key);
+    if (place !== undefined) this.#proved[place] = isProvedBy(proof, this.blobs[place]!) ? 1 : 0;
+  }
+
+  list(key: string, length: number): void {
+    const place = this.#places.get(key);
+    if (place !== undefined && this.blobs[place]!.length === length) this.#listed[place] = 1;
+  }
+
+  has({ key }: ManifestBlob): boolean {
+    const place = this.#places.get(key);
+    return place !== undefined && this.#proved[place] === 1 && this.#listed[place] === 1;
+  }
 }
 
 function fileOf({ key, part }: ManifestBlob): string {
   return part === undefined ? key : `${key.slice(0, key.lastIndexOf('/'))}/${part.file}`;
-}
-
-async function lengthsBelow(store: Store, basePath: string, context: StepContext): Promise<Map<string, number>> {
-  const lengths = new Map<string, number>();
-  const prefix = below(basePath, '');
-  for await (const { key, length } of store.list(prefix, context.signal)) {
-    lengths.set(key.slice(prefix.length), length);
-    if (lengths.size % 1_000 === 0) context.progress({ step: 'listing the target', blobs: lengths.size });
-  }
-  return lengths;
 }
 
 /** Writes what a plan consists of: volatile bytes, blobs, units, manifest. */
@@ -176,14 +203,14 @@ class PlanWriter {
     private readonly context: StepContext,
   ) {}
 
-  async write(manifest: Manifest, repository: RepositoryData, phases: readonly PhasePages[]): Promise<PlannedTransfer> {
+  async write(manifest: Manifest, repository: RepositoryData, units: Iterable<TransferUnit>): Promise<PlannedTransfer> {
     await this.writeVolatile(manifest.volatile);
-    await this.writeUnits(phases);
-    const { signal } = this.context;
+    const labels = await this.writeUnits(units);
+    const phases = phasesOf(labels);
+    await this.writePages(phases);
+    const file = manifestFile(manifest, repository, await this.writeBlobs(manifest.blobs));
     assertMayAct(this.context, WRITE_TIMEOUT_MS);
-    const blobs = await writeJsonLines(this.store, this.round.blobs, manifest.blobs, signal);
-    const file = manifestFile(manifest, repository, blobs.digest);
-    const { digest } = await writeJson(this.store, this.round.manifest, file, signal);
+    const { digest } = await writeJson(this.store, this.round.manifest, file, this.context.signal);
     return plannedTransfer(file, digest, phases);
   }
 
@@ -195,22 +222,62 @@ class PlanWriter {
     });
   }
 
-  private writeUnits(phases: readonly PhasePages[]): Promise<void> {
-    const pages = phases.flatMap((phase) => phase.pages);
-    return inParallel(pages, WRITES_AT_ONCE, this.context.signal, async (units, signal, page) => {
+  private async writeUnits(units: Iterable<TransferUnit>): Promise<Label[]> {
+    const labels: Label[] = [];
+    await inParallel(units, WRITES_AT_ONCE, this.context.signal, async (unit, signal) => {
       assertMayAct(this.context, WRITE_TIMEOUT_MS);
-      await writeJson(this.store, this.round.units(page), units, signal);
-      this.context.progress({ step: 'writing units', page });
+      await writeJson(this.store, this.round.unit(unit.unit), unit, signal);
+      labels[unit.unit] = { ...unit, files: undefined };
+      this.context.progress({ step: 'writing units', unit: unit.unit });
     });
+    return labels;
+  }
+
+  private writePages(phases: readonly PlannedPhase[]): Promise<void> {
+    const pages = phases.flatMap((phase) => phase.pages);
+    return inParallel(pages, WRITES_AT_ONCE, this.context.signal, async (labels, signal, page) => {
+      assertMayAct(this.context, WRITE_TIMEOUT_MS);
+      await writeJson(this.store, this.round.page(page), labels, signal);
+    });
+  }
+
+  /** Returns their digests, in order. */
+  private async writeBlobs(blobs: readonly ManifestBlob[]): Promise<string[]> {
+    const digests: string[] = [];
+    for (let from = 0; from < blobs.length; from += BLOBS_A_FILE) {
+      const some = blobs.slice(from, from + BLOBS_A_FILE);
+      assertMayAct(this.context, WRITE_TIMEOUT_MS);
+      const { digest } = await writeJsonLines(this.store, this.round.blobs(digests.length), some, this.context.signal);
+      digests.push(digest);
+      this.context.progress({ step: 'writing the manifest', blobs: from + some.length });
+    }
+    return digests;
   }
 }
 
-/** The manifest as it is kept; the digest of its blobs makes the manifest's own digest vouch for them too. */
-function manifestFile(
-  manifest: Manifest,
-  repository: RepositoryData,
-  blobsDigest: string,
-): ManifestFile & { readonly blobsDigest: string } {
+/** Not `Omit`: the unit's files are to be forgotten, not only unseen. */
+type Label = Omit<TransferUnit, 'files'> & { readonly files: undefined };
+
+interface PlannedPhase {
+  readonly phase: Phase;
+  readonly pages: readonly (readonly Label[])[];
+}
+
+/** A page holds units of one phase, so that a barrier is always between two pages. */
+function phasesOf(labels: readonly Label[]): PlannedPhase[] {
+  const byPhase = new Map<Phase, Label[][]>();
+  for (const label of labels) {
+    const pages = byPhase.get(label.phase) ?? [];
+    byPhase.set(label.phase, pages);
+    const last = pages.at(-1);
+    if (last === undefined || last.length === PAGE_UNITS) pages.push([label]);
+    else last.push(label);
+  }
+  return [...byPhase].map(([phase, pages]) => ({ phase, pages }));
+}
+
+/** The manifest as it is kept; the digests of its blobs make the manifest's own digest vouch for them too. */
+function manifestFile(manifest: Manifest, repository: RepositoryData, blobsDigests: readonly string[]): ManifestFile {
   return {
     snapshot: manifest.snapshot,
     generation: manifest.generation,
@@ -219,14 +286,14 @@ function manifestFile(
     bytes: manifest.blobs.reduce((sum, { length }) => sum + length, 0),
     volatile: [...manifest.volatile.keys()],
     fence: repository.snapshots.map(({ name, uuid }) => ({ name, uuid })),
-    blobsDigest,
+    blobsDigests,
   };
 }
 
 function plannedTransfer(
   manifest: ManifestFile,
   manifestDigest: string,
-  phases: readonly PhasePages[],
+  phases: readonly PlannedPhase[],
 ): PlannedTransfer {
   const ranges = phases.map(({ phase, pages }) => {
     const units = pages.flat();

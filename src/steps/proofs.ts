@@ -28,26 +28,27 @@ export function isProvedBy(proof: ProofLine | undefined, blob: ManifestBlob): bo
   return blob.crc32 !== null && proof.footerCrc32 === blob.crc32;
 }
 
-/** The newest proof of every blob, by key, of all rounds and attempts before this one. */
-export async function provedBefore(
+/** The proofs of all rounds and attempts before this one, the oldest first. A few files are in memory at a time. */
+export async function* proofsBefore(
   store: Store,
   keys: WorkKeys,
   now: { readonly round: number; readonly attempt: number },
   context: StepContext,
-): Promise<ReadonlyMap<string, ProofLine>> {
+): AsyncGenerator<ProofLine> {
   const files: ProofFile[] = [];
   for await (const { key } of store.list(keys.rounds, context.signal)) {
     const file = proofFile(key, keys.rounds, store);
     if (file !== undefined && isBefore(file, now)) files.push(file);
   }
   files.sort((a, b) => a.round - b.round || a.attempt - b.attempt);
-  const proved = new Map<string, ProofLine>();
-  const lines = await mapInParallel(files, READS_AT_ONCE, context.signal, async ({ key }, signal) => {
-    context.progress({ step: 'reading proofs', file: key });
-    return readJsonLines<ProofLine>(store, key, signal);
-  });
-  for (const line of lines.flat()) proved.set(line.key, line);
-  return proved;
+  for (let from = 0; from < files.length; from += READS_AT_ONCE) {
+    const some = files.slice(from, from + READS_AT_ONCE);
+    context.progress({ step: 'reading proofs', files: from });
+    const lines = await mapInParallel(some, READS_AT_ONCE, context.signal, ({ key }, signal) =>
+      readJsonLines<ProofLine>(store, key, signal),
+    );
+    for (const some of lines) yield* some;
+  }
 }
 
 interface ProofFile {

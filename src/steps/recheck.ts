@@ -77,18 +77,24 @@ async function newMatches(
 
 async function missingBlobs(migration: Migration, input: RecheckInput, context: StepContext): Promise<string[]> {
   const { targetStore, keys, plan } = migration;
-  const { blobs: key } = keys.round(input.round, input.attempt);
-  const wanted = await readJsonLines<ManifestBlob>(targetStore, key, context.signal);
-  const prefix = below(plan.repository.target.basePath, '');
-  const lengths = new Map<string, number>();
-  for await (const blob of targetStore.list(prefix, context.signal)) {
-    lengths.set(blob.key.slice(prefix.length), blob.length);
-    if (lengths.size % PROGRESS_EVERY === 0) context.progress({ step: 'listing the target', blobs: lengths.size });
+  const round = keys.round(input.round, input.attempt);
+  const { blobsDigests } = await requireJson<ManifestFile>(targetStore, round.manifest, context.signal);
+  const lost = new Map<string, number>();
+  for (const piece of blobsDigests.keys()) {
+    const blobs = await readJsonLines<ManifestBlob>(targetStore, round.blobs(piece), context.signal);
+    if (blobs.length === 0) return ['the manifest of the last round is gone from the work prefix'];
+    for (const { key, length } of blobs) lost.set(key, length);
   }
-  if (wanted.length === 0) return ['the manifest of the last round is gone from the work prefix'];
-  const lost = wanted.filter((blob) => lengths.get(blob.key) !== blob.length).map((blob) => blob.key);
-  if (lost.length === 0) return [];
-  return [`the target lacks ${lost.length} of ${wanted.length} blobs of the last snapshot: ${some(lost)}`];
+  const wanted = lost.size;
+  const prefix = below(plan.repository.target.basePath, '');
+  let listed = 0;
+  for await (const { key, length } of targetStore.list(prefix, context.signal)) {
+    const below = key.slice(prefix.length);
+    if (lost.get(below) === length) lost.delete(below);
+    if (++listed % PROGRESS_EVERY === 0) context.progress({ step: 'listing the target', blobs: listed });
+  }
+  if (lost.size === 0) return [];
+  return [`the target lacks ${lost.size} of ${wanted} blobs of the last snapshot: ${some([...lost.keys()])}`];
 }
 
 /** Whoever reads the repository reads its newest generation: that must be the one we published, byte for byte. */

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import { formatBytes } from '../domain/durations';
 import type { UnitLabel } from '../domain/exchange';
@@ -10,7 +9,7 @@ import type { ManifestBlob, ManifestIndex, Phase } from '../repository';
 export const OWN_UNIT_FROM_BYTES = 16 * 1024 * 1024;
 export const BATCH_BYTES = 64 * 1024 * 1024;
 export const BATCH_BLOBS = 500;
-/** One page is one read of a work file and one continue-as-new point of the transfer. */
+/** One page is what the transfer reads at a time, and after which it may continue as new. */
 export const PAGE_UNITS = 100;
 
 /** One file as Elasticsearch sees it: a blob, or all parts of a chunked Lucene file in order. Never split over units. */
@@ -20,15 +19,10 @@ export interface UnitFile {
   readonly savedCrc32?: number;
 }
 
-/** One activity of the transfer, as `units/<page>.json` holds it. */
+/** One activity of the transfer, as `units/<unit>.json` holds it. */
 export interface TransferUnit extends UnitLabel {
   readonly phase: Phase;
   readonly files: readonly UnitFile[];
-}
-
-export interface PhasePages {
-  readonly phase: Phase;
-  readonly pages: readonly (readonly TransferUnit[])[];
 }
 
 /** What `transfer` sends, in this order; `index-N` and `index.latest` are for `publish`. */
@@ -40,69 +34,100 @@ const TRANSFERRED: readonly Phase[] = [
   'incompatible-snapshots',
 ];
 
+/** A file before it is part of a unit: a million of them are in memory, so one that was not cut is its blob alone. */
+type PlannedFile = ManifestBlob | readonly ManifestBlob[];
+
 /**
- * Phases in copy order, without the empty ones. A page holds units of one phase, so that a barrier is always between
- * two pages. Units are numbered from 0 over all pages.
+ * Phase by phase in copy order, each unit made when it is asked for: there may be a million blobs. Units are numbered
+ * from 0 over all phases.
+ *
+ * Large files come first, the largest in front, so that a phase does not end waiting for one. The others are shuffled
+ * by a checksum of the key: stores partition by key order, and neighbours would all meet one partition.
  */
-export function pagesOf(
+export function* unitsOf(
   blobs: readonly ManifestBlob[],
   volatile: ReadonlyMap<string, Buffer>,
   indices: readonly ManifestIndex[],
-): PhasePages[] {
+): Generator<TransferUnit> {
   const names = new Map(indices.map(({ id, name }) => [id, name]));
   let unit = 0;
-  return TRANSFERRED.flatMap((phase) => {
-    const files = filesOf(blobs.filter((blob) => blob.phase === phase)).map((parts): UnitFile => {
-      const saved = volatile.get(parts[0]!.key);
-      return saved === undefined ? { blobs: parts } : { blobs: parts, savedCrc32: crc32(saved) };
-    });
-    const units = cut(files).map((content, n): TransferUnit => labelled(unit++, n, phase, content, names));
-    return units.length === 0 ? [] : [{ phase, pages: chunked(units, PAGE_UNITS) }];
-  });
+  for (const phase of TRANSFERRED) {
+    const files = filesOf(blobs.filter((blob) => blob.phase === phase));
+    const large = files.filter(isLarge).sort((a, b) => bytesOf(b) - bytesOf(a));
+    const small = shuffled(files.filter((file) => !isLarge(file)));
+    let n = 0;
+    for (const content of chain(
+      large.map((file) => [file]),
+      batches(small),
+    )) {
+      yield labelled(
+        unit++,
+        n++,
+        phase,
+        content.map((file) => unitFile(file, volatile)),
+        names,
+      );
+    }
+  }
+}
+
+function* chain<T>(...parts: readonly Iterable<T>[]): Generator<T> {
+  for (const part of parts) yield* part;
 }
 
 /** Groups the parts of chunked files, in the order of their numbers. */
-export function filesOf(blobs: readonly ManifestBlob[]): ManifestBlob[][] {
-  const files = new Map<string, ManifestBlob[]>();
+export function filesOf(blobs: readonly ManifestBlob[]): PlannedFile[] {
+  const whole = blobs.filter(({ part }) => part === undefined);
+  const chunked = new Map<string, ManifestBlob[]>();
   for (const blob of blobs) {
-    const file = blob.part === undefined ? blob.key : `${folderOf(blob.key)}${blob.part.file}`;
-    const parts = files.get(file);
-    if (parts === undefined) files.set(file, [blob]);
+    if (blob.part === undefined) continue;
+    const file = `${folderOf(blob.key)}${blob.part.file}`;
+    const parts = chunked.get(file);
+    if (parts === undefined) chunked.set(file, [blob]);
     else parts.push(blob);
   }
-  for (const parts of files.values()) parts.sort((a, b) => (a.part?.number ?? 0) - (b.part?.number ?? 0));
-  return [...files.values()];
+  for (const parts of chunked.values()) parts.sort((a, b) => a.part!.number - b.part!.number);
+  return [...whole, ...chunked.values()];
 }
 
-/**
- * Large files first, the largest in front, so that a phase does not end waiting for one. Batches are shuffled by a hash
- * of the key: stores partition by key order, and neighbours would all meet one partition.
- */
-function cut(files: readonly UnitFile[]): UnitFile[][] {
-  const isLarge = (file: UnitFile) => bytesOf([file]) >= OWN_UNIT_FROM_BYTES || file.blobs.length > BATCH_BLOBS;
-  const shuffled = [...files].map((file) => ({ file, rank: rankOf(file) })).sort((a, b) => (a.rank < b.rank ? -1 : 1));
-  const large = shuffled.filter(({ file }) => isLarge(file)).map(({ file }) => [file]);
-  large.sort((a, b) => bytesOf(b) - bytesOf(a));
-  const small = shuffled.filter(({ file }) => !isLarge(file)).map(({ file }) => file);
-  return [...large, ...batches(small)];
+export function blobsOf(file: PlannedFile): readonly ManifestBlob[] {
+  return Array.isArray(file) ? (file as readonly ManifestBlob[]) : [file as ManifestBlob];
 }
 
-function batches(files: readonly UnitFile[]): UnitFile[][] {
-  const all: UnitFile[][] = [];
+function unitFile(file: PlannedFile, volatile: ReadonlyMap<string, Buffer>): UnitFile {
+  const blobs = blobsOf(file);
+  const saved = volatile.get(blobs[0]!.key);
+  return saved === undefined ? { blobs } : { blobs, savedCrc32: crc32(saved) };
+}
+
+function isLarge(file: PlannedFile): boolean {
+  return bytesOf(file) >= OWN_UNIT_FROM_BYTES || blobsOf(file).length > BATCH_BLOBS;
+}
+
+/** The same order each time, whatever the order of the files. */
+function shuffled(files: readonly PlannedFile[]): PlannedFile[] {
+  const keyOf = (n: number) => blobsOf(files[n]!)[0]!.key;
+  const ranks = Uint32Array.from(files, (_, n) => crc32(keyOf(n)));
+  const order = Uint32Array.from(files, (_, n) => n);
+  order.sort((a, b) => ranks[a]! - ranks[b]! || (keyOf(a) < keyOf(b) ? -1 : 1));
+  return Array.from(order, (n) => files[n]!);
+}
+
+function* batches(files: readonly PlannedFile[]): Generator<PlannedFile[]> {
+  let batch: PlannedFile[] = [];
   let blobs = 0;
   let bytes = 0;
   for (const file of files) {
-    const size = bytesOf([file]);
-    const last = all.at(-1);
-    if (last === undefined || blobs + file.blobs.length > BATCH_BLOBS || bytes + size > BATCH_BYTES) {
-      all.push([file]);
-      blobs = 0;
-      bytes = 0;
-    } else last.push(file);
-    blobs += file.blobs.length;
+    const [count, size] = [blobsOf(file).length, bytesOf(file)];
+    if (batch.length > 0 && (blobs + count > BATCH_BLOBS || bytes + size > BATCH_BYTES)) {
+      yield batch;
+      [batch, blobs, bytes] = [[], 0, 0];
+    }
+    batch.push(file);
+    blobs += count;
     bytes += size;
   }
-  return all;
+  if (batch.length > 0) yield batch;
 }
 
 function labelled(
@@ -113,7 +138,7 @@ function labelled(
   names: ReadonlyMap<string, string>,
 ): TransferUnit {
   const blobs = files.reduce((sum, file) => sum + file.blobs.length, 0);
-  const bytes = bytesOf(files);
+  const bytes = files.reduce((sum, file) => sum + bytesOf(file.blobs), 0);
   const kind = files.length === 1 && (bytes >= OWN_UNIT_FROM_BYTES || blobs > BATCH_BLOBS) ? 'blob' : 'batch';
   const label =
     kind === 'blob'
@@ -130,18 +155,10 @@ function placeOf(blob: ManifestBlob, names: ReadonlyMap<string, string>): string
   return `${names.get(id) ?? id}/${shard} ${file}`;
 }
 
-function bytesOf(files: readonly UnitFile[]): number {
-  return files.reduce((sum, file) => file.blobs.reduce((inner, blob) => inner + blob.length, sum), 0);
-}
-
-function rankOf(file: UnitFile): string {
-  return createHash('md5').update(file.blobs[0]!.key).digest('hex');
+function bytesOf(file: PlannedFile): number {
+  return blobsOf(file).reduce((sum, { length }) => sum + length, 0);
 }
 
 function folderOf(key: string): string {
   return key.slice(0, key.lastIndexOf('/') + 1);
-}
-
-function chunked<T>(items: readonly T[], size: number): T[][] {
-  return Array.from({ length: Math.ceil(items.length / size) }, (_, n) => items.slice(n * size, (n + 1) * size));
 }

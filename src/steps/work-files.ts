@@ -20,6 +20,8 @@ export interface ManifestFile {
   readonly indices: readonly ManifestIndex[];
   readonly blobs: number;
   readonly bytes: number;
+  /** Of the files that hold the blobs, in order. */
+  readonly blobsDigests: readonly string[];
   /** Keys whose bytes are published from `volatile/` of the round. */
   readonly volatile: readonly string[];
   /** Every snapshot the source listed at planning; if one is gone at publishing, the plan is void. */

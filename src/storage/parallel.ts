@@ -1,29 +1,31 @@
 /**
- * Runs `work` over `items`, at most `limit` at a time. The first failure cancels the others through the signal they
+ * Runs `work` over `items`, at most `limit` at a time; an item is asked for when there is room for it. The first failure cancels the others through the signal they
  * are given, and is thrown only when all of them have ended: nothing writes behind the back of a step that failed.
  */
 export async function inParallel<T>(
-  items: readonly T[],
+  items: Iterable<T>,
   limit: number,
   signal: AbortSignal,
   work: (item: T, signal: AbortSignal, index: number) => Promise<void>,
 ): Promise<void> {
   const failing = new AbortController();
   const either = AbortSignal.any([signal, failing.signal]);
+  const iterator = items[Symbol.iterator]();
   let next = 0;
   let failure: { readonly error: unknown } | undefined;
   const lane = async () => {
-    while (next < items.length && !either.aborted) {
-      const index = next++;
-      try {
-        await work(items[index] as T, either, index);
-      } catch (error) {
-        failure ??= { error };
-        failing.abort(error);
+    try {
+      while (!either.aborted) {
+        const item = iterator.next();
+        if (item.done === true) return;
+        await work(item.value, either, next++);
       }
+    } catch (error) {
+      failure ??= { error };
+      failing.abort(error);
     }
   };
-  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, lane));
+  await Promise.all(Array.from({ length: limit }, lane));
   signal.throwIfAborted();
   if (failure !== undefined) throw failure.error;
 }

@@ -205,7 +205,7 @@ export class AMigration {
       { key: 'indices/a/0/__0', length: 3, crc32: 1, phase: 'data' },
       { key: 'index-4', length: 7, crc32: null, phase: 'index-N' },
     ];
-    this.store.put(this.round.blobs, Buffer.from(blobs.map((blob) => `${JSON.stringify(blob)}\n`).join('')));
+    this.store.put(this.round.blobs(0), Buffer.from(blobs.map((blob) => `${JSON.stringify(blob)}\n`).join('')));
     this.store.put('copy/indices/a/0/__0', Buffer.from('abc'));
     this.store.put('copy/index-4', Buffer.from('newest!'));
     this.store.put(this.round.volatile('index-4'), Buffer.from('newest!'));
@@ -245,6 +245,7 @@ export class AMigration {
       ),
       blobs: 2,
       bytes: 10,
+      blobsDigests: ['of no matter here'],
       volatile: ['index-4'],
       fence: [],
     };

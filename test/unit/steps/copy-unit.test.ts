@@ -96,7 +96,7 @@ describe('copying a unit', () => {
 
   test('an interrupted batch goes on after the files its heartbeat told of', async () => {
     const { round, copy, to } = await planned();
-    const { length } = (await requireJson<TransferUnit[]>(to, round.keys.units(0), signal))[0]!.files;
+    const { length } = (await requireJson<TransferUnit>(to, round.keys.unit(0), signal)).files;
     to.inject({ call: 'write', nth: 10, effect: 'unavailable' });
     const first = aContext();
     await expect(copy(0, first)).rejects.toThrow(UnavailableError);

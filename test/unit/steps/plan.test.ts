@@ -3,7 +3,7 @@ import { PHASES } from '../../../src/repository';
 import type { ManifestBlob } from '../../../src/repository';
 import { readJsonLines, requireJson } from '../../../src/steps/files';
 import { planTransfer } from '../../../src/steps/plan';
-import { pagesOf } from '../../../src/steps/units';
+import { unitsOf } from '../../../src/steps/units';
 import type { TransferUnit } from '../../../src/steps/units';
 import type { ManifestFile } from '../../../src/steps/work-files';
 import { fixture } from '../repository/fixtures';
@@ -15,14 +15,12 @@ const { signal } = new AbortController();
 const NAME = '7.10.2-rounds';
 
 async function sent(round: RecordedRound): Promise<string[]> {
-  const { pages } = await round.planned();
+  const { units } = await round.planned();
   const store = round.recorded.world.to;
-  const read = Array.from({ length: pages }, (_, page) =>
-    requireJson<TransferUnit[]>(store, round.keys.units(page), signal),
+  const read = Array.from({ length: units }, (_, unit) =>
+    requireJson<TransferUnit>(store, round.keys.unit(unit), signal),
   );
-  return (await Promise.all(read))
-    .flat(2)
-    .flatMap(({ files }) => files.flatMap(({ blobs }) => blobs.map(({ key }) => key)));
+  return (await Promise.all(read)).flatMap(({ files }) => files.flatMap(({ blobs }) => blobs.map(({ key }) => key)));
 }
 
 describe('the plan of a transfer', () => {
@@ -45,7 +43,7 @@ describe('the plan of a transfer', () => {
     const store = round.recorded.world.to;
     const file = await requireJson<ManifestFile>(store, round.keys.manifest, signal);
     expect(file.fence.map(({ name }) => name).sort()).toEqual(['final', 'foreign-1', 'round-0', 'round-1']);
-    expect(await readJsonLines<ManifestBlob>(store, round.keys.blobs, signal)).toHaveLength(file.blobs);
+    expect(await readJsonLines<ManifestBlob>(store, round.keys.blobs(0), signal)).toHaveLength(file.blobs);
     for (const key of file.volatile) expect(store.blobs.has(round.keys.volatile(key))).toBe(true);
     expect(store.blobs.get(round.keys.volatile('index-3'))).toEqual(fixture(NAME).get('index-3'));
   });
@@ -71,7 +69,7 @@ describe('the plan of a transfer', () => {
     let page = 0;
     for (const { phase, pages: count } of phases) {
       for (const end = page + count; page < end; page += 1) {
-        const held = await requireJson<TransferUnit[]>(round.recorded.world.to, round.keys.units(page), signal);
+        const held = await requireJson<{ phase: string }[]>(round.recorded.world.to, round.keys.page(page), signal);
         expect(held.every((unit) => unit.phase === phase)).toBe(true);
       }
     }
@@ -178,10 +176,11 @@ describe('units', () => {
   const blob = (name: string, length: number, changes: Partial<ManifestBlob> = {}): ManifestBlob => {
     return { key: `indices/ID/0/${name}`, length, crc32: 1, phase: 'data', ...changes };
   };
-  const cut = (blobs: ManifestBlob[]) =>
-    pagesOf(blobs, new Map(), [
+  const cut = (blobs: ManifestBlob[]) => [
+    ...unitsOf(blobs, new Map(), [
       { name: 'orders', id: 'ID', createdVersionId: 1, shards: [], settings: {}, aliases: [] },
-    ]).flatMap(({ pages }) => pages.flat());
+    ]),
+  ];
 
   test('files of 16 MiB and more are alone, the largest in front, and say whose they are', () => {
     const units = cut([blob('__a', 16 * MIB), blob('__b', 16 * MIB - 1), blob('__c', 80 * MIB)]);
@@ -199,18 +198,16 @@ describe('units', () => {
     expect(heavy.map(({ bytes }) => bytes / MIB)).toEqual([60, 60, 60, 20]);
   });
 
-  test('pages hold at most 100 units, and none of two phases', () => {
-    const phases = pagesOf(
-      [
-        ...Array.from({ length: 250 }, (_, n) => blob(`__${n}`, 16 * MIB)),
-        blob('snap-x.dat', 10, { phase: 'shard-metadata' }),
-      ],
-      new Map(),
-      [],
-    );
-    expect(phases.map(({ phase, pages }) => [phase, pages.map((page) => page.length)])).toEqual([
-      ['data', [100, 100, 50]],
-      ['shard-metadata', [1]],
+  test('units are numbered over all phases, and none is of two', () => {
+    const units = cut([
+      ...Array.from({ length: 3 }, (_, n) => blob(`__${n}`, 16 * MIB)),
+      blob('snap-x.dat', 10, { phase: 'shard-metadata' }),
+    ]);
+    expect(units.map(({ unit, phase }) => `${unit} ${phase}`)).toEqual([
+      '0 data',
+      '1 data',
+      '2 data',
+      '3 shard-metadata',
     ]);
   });
 
