@@ -89,7 +89,6 @@ export default tseslint.config(
     ['src/storage/**'],
     [temporal, sdk, above('elasticsearch', 'steps', 'cli', 'activities', 'workflows', 'worker'), outside],
   ),
-  { files: ['src/storage/s3.ts'], rules: { 'no-restricted-imports': ['error', { patterns: [temporal, outside] }] } },
   room(
     ['src/elasticsearch/**'],
     [temporal, sdk, above('storage', 'steps', 'cli', 'activities', 'workflows', 'worker'), outside],

@@ -4,6 +4,7 @@
  */
 export type {
   BlobInfo,
+  Copier,
   ReadOptions,
   ReadReceipt,
   Store,
@@ -15,7 +16,8 @@ export type {
 export type { DirectoryConnection, OssConnection, S3Connection, StoreConnection } from './open';
 export { openStore } from './open';
 export { openDirectory } from './directory';
-export type { S3Credentials, S3Options } from './s3';
+export type { S3Options } from './s3';
+export type { S3Credentials } from './s3-signer';
 export { openS3 } from './s3';
 export type { BlobProof, CopyCursor, CopyFile, CopyOptions, CopySource, CopyTarget, CursorPart } from './copy';
 export { copyFile } from './copy';

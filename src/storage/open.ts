@@ -1,8 +1,9 @@
 /** A connection of the worker's file made into a store. Connects to nothing: that happens with the first call. */
 import { ConfigurationError } from '../domain/errors';
 import { openDirectory } from './directory';
-import type { S3Credentials, S3Options } from './s3';
+import type { S3Options } from './s3';
 import { openS3 } from './s3';
+import type { S3Credentials } from './s3-signer';
 import type { Store } from './store';
 
 export interface S3Connection {

@@ -1,25 +1,28 @@
 /**
  * What a failed S3 request means, in one table. Goes by the code of the answer, then by its HTTP status, never by the
- * text. Knows no SDK: an error is anything of the shape below.
+ * text.
  */
-import type { MigrationErrorOptions } from '../domain/errors';
+import type { MigrationError, MigrationErrorOptions, Subject } from '../domain/errors';
 import {
   BlobCorruptError,
   BlobMissingError,
   ConfigurationError,
-  MigrationError,
   RepositoryChangedError,
   UnavailableError,
 } from '../domain/errors';
+import { joined } from './payload';
+import { TransportError } from './transport';
+import type { HttpReply } from './transport';
+import { parseXml, textOf } from './xml';
 
-/** As the SDK throws it: `name` is the code of the answer, or the kind of a local failure. */
-export interface S3Failure {
-  readonly name?: string;
-  /** Of a system error: `ECONNREFUSED`. */
-  readonly code?: unknown;
-  readonly message?: string;
-  readonly $metadata?: { readonly httpStatusCode?: number; readonly requestId?: string };
-  readonly $response?: { readonly headers?: Readonly<Record<string, string>> };
+interface Failure {
+  /** Of the answer, or of a system error: `ECONNREFUSED`. */
+  readonly code: string | undefined;
+  /** Undefined where nobody answered. */
+  readonly status: number | undefined;
+  readonly message: string;
+  readonly requestId: string | undefined;
+  readonly headers: Readonly<Record<string, string>>;
 }
 
 type Meaning = 'configuration' | 'clock-skew' | 'missing' | 'changed' | 'corrupt' | 'unavailable';
@@ -37,10 +40,6 @@ const WRONG_KEY: Verdict = [
 const STALE: Verdict = ['configuration', 'The session token has expired or is invalid: provide fresh credentials.'];
 const WRONG_REGION: Verdict = ['configuration', 'The bucket lies in another region: correct region and endpoint.'];
 const NO_BUCKET: Verdict = ['configuration', 'There is no such bucket: correct its name, or create it.'];
-const NO_CREDENTIALS: Verdict = [
-  'configuration',
-  'No credentials were found: name some for this store, or give the worker a role.',
-];
 const UNTRUSTED: Verdict = [
   'configuration',
   'The certificate of the store is not trusted: correct the endpoint, or give the worker the authority (NODE_EXTRA_CA_CERTS).',
@@ -54,53 +53,56 @@ const BUSY: Verdict = ['unavailable', 'The store asks to be left alone for a whi
 const AWAY: Verdict = ['unavailable', 'The store did not answer the request.'];
 const SHORT: Verdict = ['unavailable', 'A blob ended before the bytes that were asked for.'];
 
-const BY_CODE: Readonly<Record<string, Verdict>> = {
-  AccessDenied: DENIED,
-  AllAccessDisabled: DENIED,
-  AccountProblem: DENIED,
-  KMSAccessDeniedException: DENIED,
-  InvalidAccessKeyId: WRONG_KEY,
-  SignatureDoesNotMatch: WRONG_KEY,
-  ExpiredToken: STALE,
-  InvalidToken: STALE,
-  TokenRefreshRequired: STALE,
-  CredentialsProviderError: NO_CREDENTIALS,
-  NoSuchBucket: NO_BUCKET,
-  InvalidBucketName: NO_BUCKET,
-  PermanentRedirect: WRONG_REGION,
-  TemporaryRedirect: BUSY,
-  AuthorizationHeaderMalformed: WRONG_REGION,
-  IllegalLocationConstraintException: WRONG_REGION,
-  RequestTimeTooSkewed: ['clock-skew', 'The clock of the worker and that of the store differ too much: set the clock.'],
-  NoSuchKey: MISSING,
-  // Of an answer to HEAD: it has no body to say what is not found. A 404 with another code is something else: one gateway
-  // answers so to an unknown access key.
-  NotFound: MISSING,
-  NoSuchUpload: UNKNOWN_UPLOAD,
-  PreconditionFailed: CHANGED,
-  BadDigest: CORRUPT,
-  InvalidDigest: CORRUPT,
-  XAmzContentChecksumMismatch: CORRUPT,
-  XAmzContentSHA256Mismatch: CORRUPT,
-  InvalidPart: WRONG_PART,
-  InvalidPartOrder: WRONG_PART,
-  EntityTooSmall: WRONG_PART,
-  InvalidRange: SHORT,
-  IncompleteBody: AWAY,
-  RequestTimeout: AWAY,
-  SlowDown: BUSY,
-  ThrottlingException: BUSY,
-  TooManyRequests: BUSY,
-  OperationAborted: BUSY,
-  ConditionalRequestConflict: BUSY,
-  CERT_HAS_EXPIRED: UNTRUSTED,
-  DEPTH_ZERO_SELF_SIGNED_CERT: UNTRUSTED,
-  SELF_SIGNED_CERT_IN_CHAIN: UNTRUSTED,
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: UNTRUSTED,
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: UNTRUSTED,
-  ERR_TLS_CERT_ALTNAME_INVALID: UNTRUSTED,
-  ERR_STREAM_PREMATURE_CLOSE: AWAY,
-};
+const BY_CODE = new Map<string, Verdict>(
+  Object.entries<Verdict>({
+    AccessDenied: DENIED,
+    AllAccessDisabled: DENIED,
+    AccountProblem: DENIED,
+    KMSAccessDeniedException: DENIED,
+    InvalidAccessKeyId: WRONG_KEY,
+    SignatureDoesNotMatch: WRONG_KEY,
+    ExpiredToken: STALE,
+    InvalidToken: STALE,
+    TokenRefreshRequired: STALE,
+    NoSuchBucket: NO_BUCKET,
+    InvalidBucketName: NO_BUCKET,
+    PermanentRedirect: WRONG_REGION,
+    TemporaryRedirect: BUSY,
+    AuthorizationHeaderMalformed: WRONG_REGION,
+    IllegalLocationConstraintException: WRONG_REGION,
+    RequestTimeTooSkewed: [
+      'clock-skew',
+      'The clock of the worker and that of the store differ too much: set the clock.',
+    ],
+    NoSuchKey: MISSING,
+    // Of an answer to HEAD: it has no body to say what is not found. A 404 with another code is something else: one gateway
+    // answers so to an unknown access key.
+    NotFound: MISSING,
+    NoSuchUpload: UNKNOWN_UPLOAD,
+    PreconditionFailed: CHANGED,
+    BadDigest: CORRUPT,
+    InvalidDigest: CORRUPT,
+    XAmzContentChecksumMismatch: CORRUPT,
+    XAmzContentSHA256Mismatch: CORRUPT,
+    InvalidPart: WRONG_PART,
+    InvalidPartOrder: WRONG_PART,
+    EntityTooSmall: WRONG_PART,
+    InvalidRange: SHORT,
+    IncompleteBody: AWAY,
+    RequestTimeout: AWAY,
+    SlowDown: BUSY,
+    ThrottlingException: BUSY,
+    TooManyRequests: BUSY,
+    OperationAborted: BUSY,
+    ConditionalRequestConflict: BUSY,
+    CERT_HAS_EXPIRED: UNTRUSTED,
+    DEPTH_ZERO_SELF_SIGNED_CERT: UNTRUSTED,
+    SELF_SIGNED_CERT_IN_CHAIN: UNTRUSTED,
+    UNABLE_TO_VERIFY_LEAF_SIGNATURE: UNTRUSTED,
+    UNABLE_TO_GET_ISSUER_CERT_LOCALLY: UNTRUSTED,
+    ERR_TLS_CERT_ALTNAME_INVALID: UNTRUSTED,
+  }),
+);
 
 /** For answers without a body, as those to HEAD, and for codes that are not above. */
 const BY_STATUS: Readonly<Record<number, Verdict>> = {
@@ -120,21 +122,51 @@ const REFUSED: Verdict = [
   'The store refused the request: check its endpoint, region and addressing style.',
 ];
 
-/** The error of the family that says who must act. Errors of the family and everything unknown to it pass as they are. */
-export function fromS3(error: unknown, subject: Readonly<Record<string, string | number | undefined>>): unknown {
-  if (error instanceof MigrationError) return error;
-  const failure = error as S3Failure;
-  const verdict = verdictOf(failure);
-  if (!verdict) return error;
-  const [meaning, message] = verdict;
-  const options = {
-    subject: { ...subject, ...diagnostics(failure) },
-    cause: harmlessCause(failure),
+/** The error of the family that says who must act. Takes a 200 too, for an answer that turned into an error on its way. */
+export function errorOf(failure: HttpReply | TransportError, subject: Subject): MigrationError {
+  return errorFrom(failure instanceof TransportError ? brokenOff(failure) : failureIn(failure), subject);
+}
+
+/** Whether the answer asks to be left alone for a while. */
+export function isThrottle(reply: HttpReply): boolean {
+  if (reply.status === 429 || reply.status === 503) return true;
+  const { code } = failureIn(reply);
+  return code !== undefined && THROTTLES.has(code);
+}
+
+/** Whether another try may help. A blob that is too short for a range stays so. */
+export function mayPass(reply: HttpReply): boolean {
+  const verdict = verdictOf(failureIn(reply));
+  return verdict[0] === 'unavailable' && verdict !== SHORT;
+}
+
+const THROTTLES = new Set(['SlowDown', 'ThrottlingException', 'Throttling', 'TooManyRequests', 'RequestLimitExceeded']);
+
+function failureIn({ status, headers, body }: HttpReply): Failure {
+  const text = joined(body).toString();
+  const error = parseXml(text);
+  const isError = error?.name === 'Error';
+  return {
+    code: isError ? textOf(error, 'Code') : status === 404 && text === '' ? 'NotFound' : undefined,
+    status,
+    message: (isError ? textOf(error, 'Message') : undefined) ?? '',
+    requestId: (isError ? textOf(error, 'RequestId') : undefined) ?? headers['x-amz-request-id'],
+    headers,
   };
+}
+
+function brokenOff({ code, message }: TransportError): Failure {
+  return { code, status: undefined, message, requestId: undefined, headers: {} };
+}
+
+function errorFrom(failure: Failure, subject: Subject): MigrationError {
+  const [meaning, message] = verdictOf(failure);
+  const { code, status, requestId } = failure;
+  const options = { subject: { ...subject, code, status, requestId }, cause: harmlessCause(failure) };
   return build(meaning, message, options, failure);
 }
 
-function build(meaning: Meaning, message: string, options: MigrationErrorOptions, failure: S3Failure): MigrationError {
+function build(meaning: Meaning, message: string, options: MigrationErrorOptions, failure: Failure): MigrationError {
   switch (meaning) {
     case 'configuration':
       return new ConfigurationError(message, options);
@@ -151,39 +183,25 @@ function build(meaning: Meaning, message: string, options: MigrationErrorOptions
   }
 }
 
-/** `undefined` for what did not come of a request: a programming error is not dressed up as a store's. */
-function verdictOf(failure: S3Failure): Verdict | undefined {
-  const byCode = BY_CODE[failure.name ?? ''] ?? BY_CODE[String(failure.code)];
+function verdictOf({ code, status }: Failure): Verdict {
+  const byCode = BY_CODE.get(code ?? '');
   if (byCode) return byCode;
-  const status = failure.$metadata?.httpStatusCode;
-  // A broken answer has the status 200 and no code: the connection was cut in the middle of its XML.
-  if (status !== undefined) return BY_STATUS[status] ?? (status >= 400 && status < 500 ? REFUSED : AWAY);
-  // System errors have bare codes (ECONNREFUSED), those of Node about its own arguments begin with ERR_.
-  const isOfTheNetwork = typeof failure.code === 'string' && !failure.code.startsWith('ERR_');
-  return isOfTheNetwork || failure.name === 'TimeoutError' ? AWAY : undefined;
-}
-
-function diagnostics({ name, code, $metadata }: S3Failure) {
-  return {
-    code: name === undefined || name === 'Error' || name === 'TimeoutError' ? String(code ?? name) : name,
-    status: $metadata?.httpStatusCode,
-    requestId: $metadata?.requestId,
-  };
+  if (status === undefined) return AWAY;
+  return BY_STATUS[status] ?? (status >= 400 && status < 500 ? REFUSED : AWAY);
 }
 
 /**
  * The code and text of the answer and nothing else of it: beside them, an answer about a signature repeats what was
- * signed, session token included, and the SDK hangs request and response on its error.
+ * signed, session token included.
  */
-function harmlessCause({ name, message }: S3Failure): Error {
+function harmlessCause({ code, message }: Failure): Error {
   const cause = new Error(message);
-  cause.name = name ?? 'Error';
+  cause.name = code ?? 'Error';
   return cause;
 }
 
-function clocks({ $response }: S3Failure) {
-  const date = $response?.headers?.['date'];
-  const theirs = date === undefined ? NaN : Date.parse(date);
+function clocks({ headers }: Failure) {
+  const theirs = Date.parse(headers['date'] ?? '');
   return {
     workerClock: new Date().toISOString(),
     storeClock: Number.isNaN(theirs) ? undefined : new Date(theirs).toISOString(),
@@ -191,8 +209,8 @@ function clocks({ $response }: S3Failure) {
 }
 
 /** Seconds, or a date. */
-function retryAfter({ $response }: S3Failure): { retryAfterMs?: number } {
-  const header = $response?.headers?.['retry-after'];
+function retryAfter({ headers }: Failure): { retryAfterMs?: number } {
+  const header = headers['retry-after'];
   if (header === undefined) return {};
   const seconds = Number(header);
   const ms = Number.isNaN(seconds) ? Date.parse(header) - Date.now() : seconds * 1000;

@@ -41,6 +41,12 @@ export interface Store {
 
   /** Multipart: nothing is visible at `key` until `complete`. */
   readonly uploads: Uploads;
+
+  /**
+   * The way for blobs of `source` that does not lead through this machine; undefined where there is none: for another
+   * kind of store, or another provider. Asks nobody, hence does not know whether permissions suffice.
+   */
+  copierFrom?(source: Store): Copier | undefined;
 }
 
 export interface BlobInfo {
@@ -74,9 +80,41 @@ export interface WriteOptions {
 export interface WriteReceipt {
   readonly created: boolean;
   readonly etag: string;
-  /** What the store itself answered about the bytes it holds, e.g. `crc32:9ae0daaf`; undefined where it says nothing. */
+  /**
+   * What the store itself answered about the bytes it holds: `crc32:9ae0daaf`, or `md5:…` where its etag is their MD5;
+   * undefined where it says nothing.
+   */
   readonly checksum: string | undefined;
   readonly requestId: string | undefined;
+}
+
+/**
+ * Copies made by the store itself. It reads the source with the credentials of the target, and both methods throw
+ * `ConfigurationError` where these may not: the caller then moves the bytes itself. `BlobMissingError` for a source blob
+ * (or an upload) that is not there; `RepositoryChangedError` when `ifMatch`, an etag of the source, no longer holds.
+ *
+ * A copy is proved like anything written: by the checksum in the receipt, which the store made of the bytes it holds
+ * now, and which the caller compares with the one it expects; without one, by reading the copy back.
+ */
+export interface Copier {
+  /** Of a blob, or a part: more takes too long for one answer. */
+  readonly maxBytes: number;
+  /** Replaces `key`. Visible only when complete; may have been done although it throws `UnavailableError`. */
+  blob(
+    sourceKey: string,
+    key: string,
+    options: { readonly ifMatch?: string },
+    signal: AbortSignal,
+  ): Promise<WriteReceipt>;
+  /** As `uploads.part`, with the bytes `[offset, offset + length)` of the source. */
+  part(
+    sourceKey: string,
+    range: { readonly offset: number; readonly length: number; readonly ifMatch?: string },
+    key: string,
+    uploadId: string,
+    number: number,
+    signal: AbortSignal,
+  ): Promise<UploadedPart>;
 }
 
 /** A part as the store holds it. */

@@ -98,7 +98,7 @@ class UndiciTransport implements Transport {
       bodyTimeout: 0,
       connect: (target, done) =>
         connect(target, (error, socket) => {
-          if (error) return done(error, null);
+          if (error) return done(nodesOwn(error, connectMs), null);
           done(null, watched(socket, idleMs));
         }),
     });
@@ -125,6 +125,12 @@ class UndiciTransport implements Transport {
   async close(): Promise<void> {
     await this.#agent.destroy();
   }
+}
+
+/** As a socket that is too slow to connect would say it, whoever opens it. */
+function nodesOwn(error: Error, connectMs: number): Error {
+  if ((error as NodeJS.ErrnoException).code !== 'UND_ERR_CONNECT_TIMEOUT') return error;
+  return Object.assign(new Error(`no connection within ${connectMs} ms`), { code: 'ETIMEDOUT' });
 }
 
 /** Node's own clock of a socket: any byte read, and any progress of a write, starts it again. */

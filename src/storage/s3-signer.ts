@@ -1,0 +1,117 @@
+/**
+ * AWS Signature Version 4 for S3, in the `Authorization` header:
+ * https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
+ *
+ * Bodies are not part of the signature (`UNSIGNED-PAYLOAD`), over http as over https. Their SHA-256 would cost as much
+ * CPU as all the rest of sending them (0.9 s per GiB; facts/object-stores.md section 4.1), to keep from harm on a plain
+ * wire what anybody there may read, and change in the other direction, anyway. Accidents are found by the CRC32 or MD5
+ * that goes along, which is signed. Presigned URLs, over http too, are never signed otherwise.
+ */
+import { createHash, createHmac } from 'node:crypto';
+
+export interface S3Credentials {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  readonly sessionToken?: string;
+}
+
+export interface Signable {
+  readonly method: string;
+  /** `name[:port]`, exactly as it is sent. */
+  readonly host: string;
+  /** Percent-encoded as by `encodePath`. */
+  readonly path: string;
+  readonly query: Readonly<Record<string, string>>;
+  /** Names in lower case. All of them are signed, so none that a proxy may change. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+export interface Signed {
+  /** With the query: to be sent as it is. */
+  readonly path: string;
+  /** Those that were given and those of the signature. `host` is signed but left to whoever connects. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+const ALGORITHM = 'AWS4-HMAC-SHA256';
+const UNSIGNED = 'UNSIGNED-PAYLOAD';
+
+/** One per store: remembers the key that is derived from the secret, the day and the region. */
+export class S3Signer {
+  #derived: { readonly of: string; readonly key: Buffer } | undefined;
+  #time: { readonly second: number; readonly text: string } | undefined;
+
+  constructor(private readonly region: string) {}
+
+  /** `at`: milliseconds since 1970. Skew is not mended: a store that refuses it says so in words of its own. */
+  sign(request: Signable, credentials: S3Credentials, at: number): Signed {
+    const time = this.#timeOf(at);
+    const day = time.slice(0, 8);
+    const scope = `${day}/${this.region}/s3/aws4_request`;
+    const headers: Record<string, string> = {
+      ...request.headers,
+      'x-amz-content-sha256': UNSIGNED,
+      'x-amz-date': time,
+    };
+    if (credentials.sessionToken !== undefined) headers['x-amz-security-token'] = credentials.sessionToken;
+    const query = canonicalQuery(request.query);
+
+    let lines = '';
+    let names = '';
+    for (const name of ['host', ...Object.keys(headers)].sort()) {
+      lines += `${name}:${name === 'host' ? request.host : headers[name]!.trim().replace(/ {2,}/g, ' ')}\n`;
+      names += names === '' ? name : `;${name}`;
+    }
+    const canonical = `${request.method}\n${request.path}\n${query}\n${lines}\n${names}\n${UNSIGNED}`;
+    const toSign = `${ALGORITHM}\n${time}\n${scope}\n${sha256(canonical)}`;
+    const signature = hmac(this.#keyFor(credentials.secretAccessKey, day), toSign).toString('hex');
+    headers['authorization'] =
+      `${ALGORITHM} Credential=${credentials.accessKeyId}/${scope}, SignedHeaders=${names}, Signature=${signature}`;
+    return { path: query === '' ? request.path : `${request.path}?${query}`, headers };
+  }
+
+  #keyFor(secret: string, day: string): Buffer {
+    const of = `${day}/${secret}`;
+    if (this.#derived?.of !== of) {
+      const key = [day, this.region, 's3', 'aws4_request'].reduce<string | Buffer>(hmac, `AWS4${secret}`) as Buffer;
+      this.#derived = { of, key };
+    }
+    return this.#derived.key;
+  }
+
+  /** `20060102T150405Z` */
+  #timeOf(at: number): string {
+    const second = Math.floor(at / 1000);
+    if (this.#time?.second !== second) {
+      this.#time = { second, text: new Date(second * 1000).toISOString().replace(/[-:]|\.000/g, '') };
+    }
+    return this.#time.text;
+  }
+}
+
+/** All but `A–Z a–z 0–9 - . _ ~ /` as `%XX`. What is encoded once more stays a part of the name: `%2F` is no slash. */
+export function encodePath(path: string): string {
+  return PLAIN.test(path) ? path : path.split('/').map(encode).join('/');
+}
+
+const PLAIN = /^[A-Za-z0-9\-._~/]*$/;
+
+function encode(text: string): string {
+  return encodeURIComponent(text).replace(/[!'()*]/g, (mark) => `%${mark.charCodeAt(0).toString(16).toUpperCase()}`);
+}
+
+/** Also as it is sent, so that nobody has to order or encode it again. A flag is sent with its `=`. */
+function canonicalQuery(query: Readonly<Record<string, string>>): string {
+  return Object.keys(query)
+    .sort()
+    .map((name) => `${encode(name)}=${encode(query[name]!)}`)
+    .join('&');
+}
+
+function hmac(key: string | Buffer, text: string): Buffer {
+  return createHmac('sha256', key).update(text).digest();
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
