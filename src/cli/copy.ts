@@ -30,6 +30,9 @@ export interface CopyTerminal {
 /** Seldom enough to cost nothing, often enough to look alive. */
 const SHOW_EVERY_MS = 500;
 const SAY_EVERY_MS = 30_000;
+/** About a hundred proofs of small blobs, which a killed run may lose: those are sent again. Larger ones are noted at once. */
+const EVIDENCE_CHARACTERS = 30_000;
+const WORTH_NOTING_BYTES = 1024 * 1024;
 
 /**
  * `snapferry copy SRC DST`: sends what the target lacks, proves it, and says what it did. Run again after anything, it
@@ -148,6 +151,7 @@ class Meter {
 class EvidenceFile {
   readonly #proofs = new Map<string, MirrorProof>();
   #stream: ReturnType<typeof createWriteStream> | undefined;
+  #lines = '';
 
   constructor(private readonly file: string) {}
 
@@ -170,10 +174,17 @@ class EvidenceFile {
   }
 
   add(proof: MirrorProof): void {
-    this.#stream?.write(`${JSON.stringify(proof)}\n`);
+    this.#lines += `${JSON.stringify(proof)}\n`;
+    if (proof.length > WORTH_NOTING_BYTES || this.#lines.length > EVIDENCE_CHARACTERS) this.#flush();
+  }
+
+  #flush(): void {
+    this.#stream?.write(this.#lines);
+    this.#lines = '';
   }
 
   close(): Promise<void> {
+    this.#flush();
     return new Promise((resolve, reject) => {
       this.#stream?.once('error', reject);
       this.#stream?.end(resolve);

@@ -1,9 +1,20 @@
-import { setMaxListeners } from 'node:events';
+/** Listeners by the signal they wait for: a signal itself looks through all of its own each time one is added. */
+const waiting = new WeakMap<AbortSignal, Set<() => void>>();
 
-/** Calls `listener` once when the signal fires. One signal stops a whole transfer: dozens of listeners are no leak. */
-export function onAbort(signal: AbortSignal, listener: () => void): void {
-  setMaxListeners(0, signal);
-  signal.addEventListener('abort', listener, { once: true });
+/**
+ * Calls `listener` when the signal fires, unless the returned function is called before. Thousands may wait for one
+ * signal: a signal stops a whole transfer.
+ */
+export function onAbort(signal: AbortSignal, listener: () => void): () => void {
+  let listeners = waiting.get(signal);
+  if (listeners === undefined) {
+    const all = new Set<() => void>();
+    signal.addEventListener('abort', () => [...all].forEach((one) => one()), { once: true });
+    waiting.set(signal, all);
+    listeners = all;
+  }
+  listeners.add(listener);
+  return () => listeners.delete(listener);
 }
 
 /**
@@ -12,10 +23,9 @@ export function onAbort(signal: AbortSignal, listener: () => void): void {
  */
 export async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   signal.throwIfAborted();
-  let giveUp: () => void;
+  let stopWaiting: () => void;
   const aborted = new Promise<never>((_, reject) => {
-    giveUp = () => reject(signal.reason as Error);
-    onAbort(signal, giveUp);
+    stopWaiting = onAbort(signal, () => reject(signal.reason as Error));
   });
-  return Promise.race([work, aborted]).finally(() => signal.removeEventListener('abort', giveUp));
+  return Promise.race([work, aborted]).finally(() => stopWaiting());
 }

@@ -74,15 +74,14 @@ export class Gate {
     }
     this.#wasFull = true;
     return new Promise((resolve, reject) => {
-      const giveUp = () => {
+      const stopWaiting = onAbort(signal, () => {
         this.#waiting.splice(this.#waiting.indexOf(go), 1);
         reject(signal.reason as Error);
-      };
+      });
       const go = () => {
-        signal.removeEventListener('abort', giveUp);
+        stopWaiting();
         resolve();
       };
-      onAbort(signal, giveUp);
       this.#waiting.push(go);
     });
   }

@@ -54,17 +54,16 @@ export class Slabs {
       return Promise.resolve();
     }
     return new Promise((resolve, reject) => {
-      const giveUp = () => {
+      const stopWaiting = onAbort(signal, () => {
         this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
         this.#wake();
         reject(signal.reason as Error);
-      };
+      });
       const go = () => {
-        signal.removeEventListener('abort', giveUp);
+        stopWaiting();
         resolve();
       };
       const waiter = { slabs, go };
-      onAbort(signal, giveUp);
       this.#waiting.push(waiter);
     });
   }

@@ -150,14 +150,14 @@ class Exchange implements Dispatcher.DispatchHandler {
   #unasked = 0;
   #controller: Dispatcher.DispatchController | undefined;
   #refusal: { readonly error: unknown } | undefined;
-  readonly #onAbort = () => this.#give(this.options.signal.reason);
+  readonly #stopWaiting: () => void;
 
   constructor(
     private readonly options: SendOptions,
     private readonly resolve: (reply: HttpReply) => void,
     private readonly reject: (error: unknown) => void,
   ) {
-    onAbort(options.signal, this.#onAbort);
+    this.#stopWaiting = onAbort(options.signal, () => this.#give(options.signal.reason));
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -220,7 +220,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   #settle(): void {
-    this.options.signal.removeEventListener('abort', this.#onAbort);
+    this.#stopWaiting();
   }
 }
 
