@@ -3,11 +3,13 @@
  * work prefix; what crosses is a key and a digest. All times are epoch milliseconds, all sizes bytes.
  */
 
-/** The resolved plan in the work prefix. A worker whose connections file differs from `fingerprints` refuses the task. */
+/** The resolved plan in the work prefix. A worker whose connections file differs from its fingerprints refuses the task. */
 export interface PlanRef {
   readonly migration: string;
   readonly firstRunId: string;
   readonly store: string;
+  /** Of the store: in another one the plan, which holds all other fingerprints, would only be missing. */
+  readonly storeFingerprint: string;
   /** The work prefix of this migration, `<work>/<first run id>`; `plan.json` lies below it. */
   readonly prefix: string;
   readonly digest: string;

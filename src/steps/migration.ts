@@ -1,5 +1,5 @@
 import type { Config } from '../config';
-import { UnavailableError } from '../domain/errors';
+import { ConfigurationError, UnavailableError } from '../domain/errors';
 import type { PlanRef } from '../domain/exchange';
 import { WorkKeys } from '../domain/names';
 import type { ResolvedPlan } from '../domain/plan';
@@ -57,6 +57,7 @@ export interface Migration extends PlanFile {
  * describes a name otherwise than at preflight: another worker may be right, and the operator can mend this one.
  */
 export async function openMigration(deps: StepDeps, ref: PlanRef, context: StepContext): Promise<Migration> {
+  refuseOtherConnections(deps.config, { clusters: {}, stores: { [ref.store]: ref.storeFingerprint } });
   const targetStore = deps.store(ref.store);
   const keys = new WorkKeys(ref.prefix);
   const file = await requireJson<PlanFile>(targetStore, keys.plan, context.signal, ref.digest);
@@ -83,14 +84,22 @@ export function fingerprintsOf(config: Config, plan: ResolvedPlan): PlanFile['fi
 function refuseOtherConnections(config: Config, recorded: PlanFile['fingerprints']): void {
   const check = (kind: 'cluster' | 'store', expected: Readonly<Record<string, string>>) => {
     for (const [name, fingerprint] of Object.entries(expected)) {
-      if (config.fingerprint(kind, name) === fingerprint) continue;
-      throw new UnavailableError(
-        `This worker's connections file describes ${kind} '${name}' otherwise than at the start of the migration: ` +
-          'give every worker the same file',
-        { subject: { [kind]: name } },
-      );
+      const fault = difference(config, kind, name, fingerprint);
+      if (fault === undefined) continue;
+      throw new UnavailableError(`${fault}: give every worker the same file`, { subject: { [kind]: name } });
     }
   };
   check('cluster', recorded.clusters);
   check('store', recorded.stores);
+}
+
+/** What is different about this worker, a sentence. A name that it does not know is a difference as any other. */
+function difference(config: Config, kind: 'cluster' | 'store', name: string, expected: string): string | undefined {
+  try {
+    if (config.fingerprint(kind, name) === expected) return undefined;
+  } catch (error) {
+    if (error instanceof ConfigurationError) return error.message;
+    throw error;
+  }
+  return `This worker's connections file describes ${kind} '${name}' otherwise than at the start of the migration`;
 }

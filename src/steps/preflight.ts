@@ -92,8 +92,14 @@ async function readResult(
   const bytes = await readBytes(store, keys.plan, context.signal);
   if (bytes === undefined) return undefined;
   const file = await requireJson<PreflightFile>(store, preflightKey(keys), context.signal);
-  const { migration, firstRunId } = input;
-  const ref: PlanRef = { migration, firstRunId, store: storeName, prefix: keys.prefix, digest: digestOf(bytes) };
+  const ref: PlanRef = {
+    migration: input.migration,
+    firstRunId: input.firstRunId,
+    store: storeName,
+    storeFingerprint: deps.config.fingerprint('store', storeName),
+    prefix: keys.prefix,
+    digest: digestOf(bytes),
+  };
   const known = await deps.searchAttributes();
   const searchAttributes = SEARCH_ATTRIBUTES.filter((name) => known.includes(name));
   return { plan: ref, settings: settingsOf(plan, searchAttributes), ...file };

@@ -68,6 +68,7 @@ export class AMigration {
       migration: 'm',
       firstRunId: 'run-1',
       store: 'target-store',
+      storeFingerprint: 'store-target-store',
       prefix: this.keys.prefix,
       digest: this.digest,
     };

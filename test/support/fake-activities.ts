@@ -50,7 +50,8 @@ export function fakeActivities(options: FakeOptions = {}): { activities: Activit
   const base: Activities = {
     async preflight({ migration, firstRunId }) {
       log('preflight');
-      const plan: PlanRef = { migration, firstRunId, store: 's', prefix: `work/${firstRunId}`, digest: 'd' };
+      const place = { store: 's', storeFingerprint: 'f', prefix: `work/${firstRunId}` };
+      const plan: PlanRef = { migration, firstRunId, ...place, digest: 'd' };
       return { plan, settings: { ...SETTINGS, ...options.settings }, indices: 1, bytes: 1, warnings: [] };
     },
     async resolveScope({ round }) {

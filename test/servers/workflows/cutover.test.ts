@@ -254,7 +254,7 @@ describe('a race between commit and deadline', () => {
   async function leaseAsleep(freezeAtMostMs: number) {
     const { activities, journal } = fakeActivities();
     await bench.work(activities);
-    const plan = { migration: 'nobody', firstRunId: 'f', store: 's', prefix: 'p', digest: 'd' };
+    const plan = { migration: 'nobody', firstRunId: 'f', store: 's', storeFingerprint: 'f', prefix: 'p', digest: 'd' };
     const handle = await bench.migrate(
       [{ plan, freeze: 1, scope: { round: 1, attempt: 1 }, freezeAtMostMs, by: undefined, searchAttributes: [] }],
       'freeze',

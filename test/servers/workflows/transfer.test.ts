@@ -6,7 +6,7 @@ import { recordHistory, TemporalBench, testServers } from '../../support/tempora
 let bench: TemporalBench;
 afterEach(() => bench.close());
 
-const plan = { migration: 'm', firstRunId: 'f', store: 's', prefix: 'p', digest: 'd' };
+const plan = { migration: 'm', firstRunId: 'f', store: 's', storeFingerprint: 'f', prefix: 'p', digest: 'd' };
 
 describe('a transfer', () => {
   test('keeps phases as barriers while units inside a phase run side by side, across continue-as-new', async () => {
