@@ -1,6 +1,7 @@
 import {
   blockWrites,
   confirmSourceState,
+  obstacleToFreeze,
   proveQuiescence,
   unblockWrites,
   writeFreezeOutcome,
@@ -12,7 +13,7 @@ import type { StepDeps } from '../src/steps/migration';
 import { planTransfer } from '../src/steps/plan';
 import { preflight } from '../src/steps/preflight';
 import { publish } from '../src/steps/publish';
-import { recheckBeforeCommit } from '../src/steps/recheck';
+import { confirmPublished, recheckBeforeCommit } from '../src/steps/recheck';
 import { buildReplicas } from '../src/steps/replicas';
 import { writeReport } from '../src/steps/report';
 import { restore } from '../src/steps/restore';
@@ -37,12 +38,14 @@ export function createActivities(deps: StepDeps) {
     readUnits: activity(readUnits),
     publish: activity(publish),
     restore: activity(restore),
+    obstacleToFreeze: activity(obstacleToFreeze),
     writeFreezeRecord: activity(writeFreezeRecord),
     blockWrites: activity(blockWrites),
     proveQuiescence: activity(proveQuiescence),
     unblockWrites: activity(unblockWrites),
     writeFreezeOutcome: activity(writeFreezeOutcome),
     confirmSourceState: activity(confirmSourceState),
+    confirmPublished: activity(confirmPublished),
     recheckBeforeCommit: activity(recheckBeforeCommit),
     takeFingerprints: activity(takeFingerprints),
     verify: activity(verify),

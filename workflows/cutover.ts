@@ -50,6 +50,7 @@ export class Cutover {
     let failure: unknown;
     try {
       await this.inside.run(() => this.prepare());
+      this.refuseLateCommit();
       desk.committing = true;
       await CancellationScope.nonCancellable(() => this.tellLease(commit));
     } catch (error) {
@@ -57,7 +58,7 @@ export class Cutover {
       await CancellationScope.nonCancellable(() => this.release(error));
     }
     const lease = await ended;
-    if (lease.outcome === 'committed') return CancellationScope.nonCancellable(() => this.switchOver(lease));
+    if (lease.outcome === 'committed') return this.switchOver(lease);
     await this.forget(lease);
     if (desk.scope.consideredCancelled) throw isCancellation(failure) ? failure : new CancelledFailure('cancelled');
     return undefined;
@@ -69,7 +70,8 @@ export class Cutover {
     desk.unfreezeAsked = undefined;
     try {
       const scope = await this.scopeToFreeze();
-      if (desk.unfreezeAsked !== undefined) return false;
+      // Withdrawn, or expired, while the scope was resolved.
+      if (desk.state.freezeRequest === undefined) return false;
       await CancellationScope.nonCancellable(() => this.startLease(scope));
       return true;
     } catch (error) {
@@ -148,6 +150,12 @@ export class Cutover {
     if (this.leaseEnded === undefined) await this.tellLease(unfreezeWrites, this.desk.unfreezeAsked);
   }
 
+  /** A last step that was done before its cancellation reached it ends as if nobody had asked to stop. */
+  private refuseLateCommit(): void {
+    if (this.inside.consideredCancelled) throw new CancelledFailure('cancelled');
+    if (this.desk.unfreezeAsked !== undefined) throw new Objection(this.desk.unfreezeAsked);
+  }
+
   /** Everything up to the last point of return. Cancelled as a whole when the lease is released. */
   private async prepare(): Promise<void> {
     const { desk } = this;
@@ -210,7 +218,7 @@ export class Cutover {
 
   private async recheck(): Promise<void> {
     const { desk } = this;
-    const { objections } = await quick.recheckBeforeCommit.executeWithOptions(
+    const { objections } = await waiting.recheckBeforeCommit.executeWithOptions(
       { summary: 'everything still as proved', activityId: 'recheck' },
       [{ ...this.round(), freeze: desk.state.freezes }],
     );
@@ -244,9 +252,10 @@ export class Cutover {
     }
   }
 
-  /** After the last point of return. Nothing here is cancelled, and what fails is parked until it succeeds. */
+  /** After the last point of return. What fails is parked until it succeeds; `abort` stops where it is, and undoes nothing. */
   private async switchOver(lease: LeaseResult): Promise<Report> {
     const { desk } = this;
+    desk.committed = true;
     desk.enter('committed');
     const freezeRef = { ...this.round(), freeze: desk.state.freezes };
     await this.timed('unblock', () =>
@@ -259,7 +268,7 @@ export class Cutover {
     );
     const window = this.window(lease, Date.now());
     if (desk.state.settings.replicas === 'after') await desk.persist('replicas', () => this.replicas(false));
-    await this.confirmSource();
+    await this.confirm();
     const { remains } = await desk.persist('clean-up', () => desk.cleanUp('done'));
     for (const text of remains) desk.note(text);
     const place = await desk.persist('report', () => desk.report('done', window));
@@ -277,16 +286,21 @@ export class Cutover {
     };
   }
 
-  /** A worker that slept through the freeze may have changed a block late: look once more before the report. */
-  private async confirmSource(): Promise<void> {
+  /** A worker that slept through the freeze may have changed a block, or `index.latest`, late: look once more. */
+  private async confirm(): Promise<void> {
     const { desk } = this;
     const { plan, freezes } = desk.state;
-    const { differing } = await desk.persist('confirm the source is blocked', () =>
+    const source = await desk.persist('confirm the source is blocked', () =>
       quick.confirmSourceState.executeWithOptions({ summary: 'source still blocked', activityId: 'confirm-source' }, [
         { plan, freeze: freezes, expect: 'blocked' },
       ]),
     );
-    for (const text of differing) desk.note(text);
+    const target = await desk.persist('confirm what was published', () =>
+      quick.confirmPublished.executeWithOptions({ summary: 'still the last round', activityId: 'confirm-published' }, [
+        this.round(),
+      ]),
+    );
+    for (const text of [...source.differing, ...target.differing]) desk.note(text);
   }
 
   private window(lease: LeaseResult, openedAt: number): FreezeWindow {

@@ -41,7 +41,12 @@ export class Desk {
   waitedMs = 0;
   approval: { readonly who: string; readonly why: string } | undefined;
   aborted = false;
+  /** The lease was asked to commit: it alone knows what comes of it. */
   committing = false;
+  /** The lease has committed: nothing is undone any more. */
+  committed = false;
+  /** Why a requested freeze does not begin yet. */
+  freezeWaitsFor: string | undefined;
 
   private current: MigrationState | undefined;
   private phase: Phase = 'preflight';
@@ -327,6 +332,7 @@ export class Desk {
       whenReady: asked['whenReady'] === true,
       force: asked['force'] === true,
     };
+    this.freezeWaitsFor = undefined;
     this.request({ freezeRequest: request });
     this.note(`freeze-writes${request.by === undefined ? '' : ` by ${request.by}`}: begins after the running round`);
     void this.expireFreezeRequest();
@@ -341,7 +347,8 @@ export class Desk {
     }).catch(() => undefined);
     this.revision += 1;
     if (this.current?.freezeRequest !== request || this.freezing !== undefined) return;
-    this.withdrawFreeze('freeze-writes was dropped: the freeze could not begin within 10 minutes');
+    const why = this.freezeWaitsFor === undefined ? '' : `: ${this.freezeWaitsFor}`;
+    this.withdrawFreeze(`freeze-writes was dropped: the freeze could not begin within 10 minutes${why}`);
   }
 
   private onUnfreeze(argument: unknown): void {
@@ -361,14 +368,15 @@ export class Desk {
     this.retries += 1;
   }
 
+  /** While the lease is asked to commit it is not known yet which side of the last point of return this is. */
   private onAbort(): void {
-    if (this.committing) return this.note('abort came after commit: the last point of return has passed');
     this.aborted = true;
     this.scope.cancel();
   }
 
-  private onQuiescent(news: Quiescent): void {
-    this.news = news;
+  private onQuiescent(argument: unknown): void {
+    if (!messages.hasNumbers<Quiescent>(argument, ['freeze', 'firstBlockAt', 'quiescentAt', 'deadline'])) return;
+    this.news = argument;
     this.revision += 1;
   }
 
@@ -377,9 +385,11 @@ export class Desk {
     return this.news?.freeze === this.current?.freezes ? this.news : undefined;
   }
 
-  private onProgress(news: TransferProgress): void {
-    if (news?.round !== this.current?.nextRound) return;
-    this.progress = news;
+  private onProgress(argument: unknown): void {
+    const numbers = ['round', 'blobsDone', 'bytesDone', 'blobs', 'bytes', 'startedAt', 'at'] as const;
+    if (!messages.hasNumbers<TransferProgress>(argument, numbers)) return;
+    if (argument.round !== this.current?.nextRound) return;
+    this.progress = argument;
     this.tell();
   }
 

@@ -33,3 +33,8 @@ export function isPassing(failure: Failure): boolean {
     failure.code === 'Unavailable' || failure.code === 'SnapshotIncomplete' || failure.code === 'RepositoryChanged'
   );
 }
+
+/** What repeating a step cannot mend: the round begins again, with a snapshot of its own. */
+export function needsNewSnapshot(failure: Failure): boolean {
+  return failure.code === 'RepositoryChanged' || failure.code === 'SnapshotIncomplete';
+}

@@ -13,6 +13,10 @@ import { failureOf } from './failure';
 import { commit, DESCRIPTIONS, quiescent, record, text, unfreezeWrites } from './messages';
 import { blocking, watching } from './stubs';
 
+/** Pauses grow, so that weeks of trying fit into one history. */
+const OWED_FIRST_MS = 5_000;
+const OWED_AT_MOST_MS = 10 * 60_000;
+
 /**
  * The lease: writes on the source are blocked for as long as this workflow says, and no longer than its deadline.
  * Only this workflow blocks and unblocks the source. It outlives its parent (close policy ABANDON), so a terminated or
@@ -129,25 +133,47 @@ class Lease {
 
   private async end(): Promise<LeaseResult> {
     const decision = this.decision as Decision;
-    const stands = await blocking.writeFreezeOutcome.executeWithOptions(
-      { summary: decision.commit ? 'committed' : 'released', activityId: `outcome-${this.input.freeze}` },
-      [
-        {
-          ...this.freeze,
-          ...(decision.commit ? { outcome: 'committed' } : { outcome: 'released', why: decision.why }),
-        },
-      ],
+    const stands = await this.owed(() =>
+      blocking.writeFreezeOutcome.executeWithOptions(
+        { summary: decision.commit ? 'committed' : 'released', activityId: `outcome-${this.input.freeze}` },
+        [
+          {
+            ...this.freeze,
+            ...(decision.commit ? { outcome: 'committed' } : { outcome: 'released', why: decision.why }),
+          },
+        ],
+      ),
     );
     // `snapferry unfreeze` may have written first, without Temporal: then its word stands, whatever we decided.
     if (stands.outcome === 'committed') return this.result('committed', undefined);
     const why = decision.commit ? (stands.why ?? 'snapferry unfreeze') : decision.why;
     setCurrentDetails(`**Unblocking the source**: ${why}`);
-    await blocking.unblockWrites.executeWithOptions(
-      { summary: 'undo exactly the record', activityId: `unblock-${this.input.freeze}` },
-      [this.freeze],
+    await this.owed(() =>
+      blocking.unblockWrites.executeWithOptions(
+        { summary: 'undo exactly the record', activityId: `unblock-${this.input.freeze}` },
+        [this.freeze],
+      ),
     );
     setCurrentDetails(`**Released**: ${why}. Writes on the source are open again`);
     return this.result('released', why);
+  }
+
+  /**
+   * Repeats until it is done, also what only a person can mend (a password that was changed during the freeze): a lease
+   * that failed would leave the source blocked, and nobody else may unblock it.
+   */
+  private async owed<T>(work: () => Promise<T>): Promise<T> {
+    for (let pauseMs = OWED_FIRST_MS; ; pauseMs = Math.min(2 * pauseMs, OWED_AT_MOST_MS)) {
+      try {
+        return await work();
+      } catch (error) {
+        setCurrentDetails(
+          `**The freeze cannot be ended, and is tried again**: ${failureOf(error).message}\n\n` +
+            '- mend the cause, and wait\n- or run `npx snapferry unfreeze plan.json`, which needs no worker',
+        );
+        await sleep(pauseMs, { summary: 'until it tries again to end the freeze' });
+      }
+    }
   }
 
   private result(outcome: LeaseResult['outcome'], why: string | undefined): LeaseResult {

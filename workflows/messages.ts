@@ -17,8 +17,8 @@ export const waive = defineUpdate<string, [unknown?]>('waive');
 export const status = defineQuery<Status>('status');
 
 /** From our own workflows, not for operators. */
-export const quiescent = defineSignal<[Quiescent]>('quiescent');
-export const progress = defineSignal<[TransferProgress]>('progress');
+export const quiescent = defineSignal<[Quiescent?]>('quiescent');
+export const progress = defineSignal<[TransferProgress?]>('progress');
 export const commit = defineSignal<[unknown?]>('commit');
 
 export const DESCRIPTIONS = {
@@ -27,7 +27,7 @@ export const DESCRIPTIONS = {
   unfreezeWrites: 'Back to rounds: withdraw a requested freeze, or unblock the source if it is not yet committed.',
   runRound: 'Run one round now instead of waiting for the interval.',
   retry: 'Repeat the parked step.',
-  abort: 'Undo what can be undone and end. After commit it does nothing.',
+  abort: 'Undo what can be undone and end. After commit it stops where it is, undoes nothing, and says so.',
   approve: 'Commit the verified cutover: {"who","why"}, and "ifVerified": true to approve before verification.',
   waive:
     'Take failed checks of the verification for right: {"rows","who","why"}; rows are ids such as "logs/settings", or patterns.',
@@ -51,4 +51,10 @@ export function texts(value: unknown): readonly string[] {
 
 export function record(value: unknown): Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+}
+
+/** Whether it is what our own workflows send, and not something typed by hand that would stop the workflow later. */
+export function hasNumbers<T>(value: unknown, keys: readonly (keyof T & string)[]): value is T {
+  const given = record(value);
+  return keys.every((key) => Number.isFinite(given[key]));
 }

@@ -21,16 +21,15 @@ import type {
   RoundRef,
   RoundSummary,
   ScopeResult,
-  SnapshotResult,
 } from '../src/domain/exchange';
 import { snapshotName, transferWorkflowId } from '../src/domain/names';
 import { decideFreeze, firstState, GIVEN_UP_BEFORE_PARKING, roundsPaused, withRound } from '../src/domain/state';
 import type { MigrationState } from '../src/domain/state';
 import { Cutover } from './cutover';
 import { Desk, Objection } from './desk';
-import { failureOf, isPassing } from './failure';
+import { failureOf, isPassing, needsNewSnapshot } from './failure';
 import type { Failure } from './failure';
-import { quick, waiting } from './stubs';
+import { glancing, quick, waiting } from './stubs';
 import { transfer } from './transfer';
 
 /**
@@ -56,6 +55,13 @@ function carriedState(args: unknown[]): MigrationState | undefined {
   }
   return workflowInfo().continuedFromExecutionRunId === undefined ? undefined : (argument as MigrationState);
 }
+
+/** A freeze that waits for a snapshot of somebody else looks this often, and rounds go on meanwhile. */
+const LOOK_AGAIN_MS = 30_000;
+
+const STOPPED_AFTER_COMMIT =
+  'Stopped after the commit, the last point of return: nothing is undone, the source stays blocked, and what was not ' +
+  'opened yet on the target stays blocked too. To go on, open the target by hand; to go back, unblock the source; never both';
 
 /** The one error that ends a non-final round without ending the migration. */
 class RoundGivenUp extends Error {
@@ -108,16 +114,37 @@ class Migration {
   private async next(): Promise<'round' | 'cutover'> {
     this.desk.enter('between rounds');
     for (;;) {
+      if (workflowInfo().continueAsNewSuggested) await this.continueAsNew();
       const state = this.desk.state;
       const decision = decideFreeze(state, Date.now());
-      if (decision.kind === 'begin') return 'cutover';
+      if (decision.kind === 'begin' && (await this.mayFreeze())) return 'cutover';
       if (decision.kind === 'drop') this.desk.withdrawFreeze(decision.why);
       if (decision.kind === 'held') this.desk.noteOnce(decision.why);
-      if (state.nextRoundAt === undefined || state.roundRequested) return 'round';
+      if (state.nextRoundAt === undefined || this.desk.state.roundRequested) return 'round';
       const waitMs = roundsPaused(state) ? undefined : state.nextRoundAt - Date.now();
       if (waitMs !== undefined && waitMs <= 0) return 'round';
-      await this.desk.changed(waitMs, 'until the next round');
+      if (decision.kind !== 'begin') await this.desk.changed(waitMs, 'until the next round');
+      else await this.desk.changed(Math.min(waitMs ?? LOOK_AGAIN_MS, LOOK_AGAIN_MS), 'until the freeze is tried again');
     }
+  }
+
+  /** A snapshot that runs on the source would hold up the last one for as long as it takes: the freeze waits for its end. */
+  private async mayFreeze(): Promise<boolean> {
+    const { desk } = this;
+    const obstacle = await glancing.obstacleToFreeze
+      .executeWithOptions({ summary: 'whether a freeze can begin', activityId: 'may-freeze' }, [desk.state.plan])
+      .then(
+        (found) => found.why,
+        (error: unknown) => {
+          if (isCancellation(error)) throw error;
+          return failureOf(error).message;
+        },
+      );
+    // Withdrawn or expired while it was asked.
+    if (desk.state.freezeRequest === undefined) return false;
+    desk.freezeWaitsFor = obstacle;
+    if (obstacle !== undefined) desk.noteOnce(`freeze-writes waits: ${obstacle}`);
+    return obstacle === undefined;
   }
 
   /** One round that is not the last. A passing failure gives it up; three in a row park. */
@@ -188,17 +215,16 @@ class Migration {
     const { desk } = this;
     const ref = desk.nextAttempt();
     const steps: Record<string, number> = {};
-    const timed = async <T>(name: string, work: () => Promise<T>): Promise<T> => {
-      const before = Date.now();
-      desk.step(name);
-      const result = await work();
-      steps[name] = Date.now() - before;
-      return result;
-    };
+    const timed = <T>(name: string, work: () => Promise<T>): Promise<T> =>
+      this.repeated(`${name} of ${named(ref)}`, options.final, async () => {
+        const before = Date.now();
+        desk.step(name);
+        const result = await work();
+        steps[name] = Date.now() - before;
+        return result;
+      });
     const scope = await timed('scope', () => this.scope(ref));
-    const snapshot = snapshotName(uuid4().replace(/-/g, '').slice(0, 12), ref.round, ref.attempt);
-    const taken = await timed('snapshot', () => this.snapshot(ref, snapshot, scope));
-    const published = { ...ref, snapshot, snapshotUuid: taken.uuid };
+    const published = await timed('snapshot', () => this.snapshot(ref, scope));
     const planned = await timed('plan', () =>
       waiting.planTransfer.executeWithOptions(
         { summary: `what ${named(ref)} must send`, activityId: `plan-${id(ref)}` },
@@ -213,7 +239,24 @@ class Migration {
     );
     const { everyRound } = this.restores(options.final, ref.round);
     const restored = everyRound ? await timed('restore', () => this.restore(published)) : undefined;
-    return this.summary(options, ref, snapshot, scope, planned, restored, steps);
+    return this.summary(options, ref, published.snapshot, scope, planned, restored, steps);
+  }
+
+  /**
+   * A step of a round; `retry` repeats the one that parked. What a passing failure or only a new snapshot can mend is
+   * for `moveOnce`.
+   */
+  private async repeated<T>(step: string, final: boolean, work: () => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await work();
+      } catch (error) {
+        if (isCancellation(error) || error instanceof Objection) throw error;
+        const failure = failureOf(error);
+        if (needsNewSnapshot(failure) || (!final && isPassing(failure))) throw error;
+        await this.desk.park(step, failure);
+      }
+    }
   }
 
   private restores(final: boolean, round: number) {
@@ -231,11 +274,14 @@ class Migration {
     return scope;
   }
 
-  private snapshot(ref: RoundRef, snapshot: string, scope: ScopeResult): Promise<SnapshotResult> {
-    return waiting.takeSnapshot.executeWithOptions(
+  /** The name is minted here: only retries of this very activity may find a snapshot of that name. */
+  private async snapshot(ref: RoundRef, scope: ScopeResult): Promise<PublishInput> {
+    const snapshot = snapshotName(uuid4().replace(/-/g, '').slice(0, 12), ref.round, ref.attempt);
+    const { uuid } = await waiting.takeSnapshot.executeWithOptions(
       { summary: `${snapshot}: ${scope.indices} indices`, activityId: `snapshot-${id(ref)}` },
       [{ ...ref, snapshot }],
     );
+    return { ...ref, snapshot, snapshotUuid: uuid };
   }
 
   private async transfer(ref: RoundRef, planned: PlannedTransfer): Promise<void> {
@@ -289,6 +335,10 @@ class Migration {
     };
   }
 
+  /**
+   * The static summary that somebody gave at the start is not carried over: SDK 1.24 has no such option
+   * (ContinueAsNewOptions), and the server starts the new run without it. The current details tell the story instead.
+   */
   private async continueAsNew(): Promise<void> {
     await condition(allHandlersFinished);
     await continueAsNew<typeof migrate>(this.desk.state);
@@ -298,7 +348,9 @@ class Migration {
   private async undo(): Promise<never> {
     const outcome = this.desk.aborted ? 'aborted' : 'cancelled';
     this.desk.enter('aborting');
-    const said = this.desk.started ? await this.desk.closeDown(outcome) : 'Nothing had been touched';
+    if (this.desk.committed) this.desk.note(STOPPED_AFTER_COMMIT);
+    const closed = this.desk.started ? await this.desk.closeDown(outcome) : 'Nothing had been touched';
+    const said = this.desk.committed ? `${STOPPED_AFTER_COMMIT}. ${closed}` : closed;
     const message = `The migration was ${outcome}. ${said}`;
     if (outcome === 'cancelled') throw new CancelledFailure(message);
     throw ApplicationFailure.nonRetryable(message, 'Aborted');

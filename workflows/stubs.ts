@@ -53,6 +53,13 @@ export const watching = proxyActivities<Activities>({
   cancellationType: ActivityCancellationType.TRY_CANCEL,
 });
 
+/** A look whose failure is an answer too: whoever asked asks again later. */
+export const glancing = proxyActivities<Activities>({
+  startToCloseTimeout: '1m',
+  retry: { maximumAttempts: 1 },
+  cancellationType: ActivityCancellationType.TRY_CANCEL,
+});
+
 /** Recovery from a killed worker takes as long as the heartbeat time-out. */
 export const transferring = (taskQueue: string) =>
   proxyActivities<Activities>({

@@ -145,6 +145,10 @@ export interface FreezeRef {
   readonly plan: PlanRef;
   readonly freeze: number;
 }
+export interface FreezeObstacle {
+  /** A sentence; without it a freeze can begin. */
+  readonly why?: string;
+}
 export interface FreezeRecordInput extends FreezeRef {
   readonly scope: { readonly round: number; readonly attempt: number };
   readonly deadline: number;
@@ -230,6 +234,11 @@ export interface SourceStateInput extends FreezeRef {
 }
 export interface SourceStateResult {
   /** Sentences; empty when every index of the freeze is as expected. */
+  readonly differing: readonly string[];
+}
+
+export interface PublishedStateResult {
+  /** Sentences; empty when the target's newest generation is the one that the round published. */
   readonly differing: readonly string[];
 }
 

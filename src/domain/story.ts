@@ -139,7 +139,7 @@ function parkedOptions(view: View): string[] {
     'signal `retry`: repeat the parked step once its cause is gone',
     ...(view.park?.step === 'verify' && (view.verification?.failed ?? 0) > 0 ? [waive] : []),
   ];
-  if (view.phase === 'committed') return always;
+  if (view.phase === 'committed') return [...always, 'signal `abort`: stop where it is; nothing is undone any more'];
   return view.freeze === undefined
     ? [...always, 'signal `abort`: undo and end']
     : [...always, 'signal `unfreeze-writes`: unblock the source, back to rounds', 'signal `abort`: undo and end'];

@@ -1,11 +1,13 @@
 import { ConfigurationError, UnavailableError, WritesNotBlockedError } from '../domain/errors';
 import type {
   BlockResult,
+  FreezeObstacle,
   FreezeOutcome,
   FreezeOutcomeInput,
   FreezeRecordInput,
   FreezeRecordResult,
   FreezeRef,
+  PlanRef,
   SourceStateInput,
   SourceStateResult,
   UnblockResult,
@@ -27,9 +29,13 @@ import {
 } from './frozen-source';
 import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
+import { Polling } from './pause';
 import type { FreezeRecord, ScopeFile } from './work-files';
 
 export { proveQuiescence } from './quiescence';
+
+/** Somebody else's small snapshot is over by then; well within the lease's start-to-close. */
+const SNAPSHOT_PATIENCE_MS = 30_000;
 
 /**
  * Blocking and unblocking writes on the source. Only the lease calls these: it alone knows the deadline, and what its
@@ -38,8 +44,8 @@ export { proveQuiescence } from './quiescence';
 
 /**
  * Records what is about to be blocked and what was blocked before. Looks first: the record of this freeze is written
- * once. Throws `WritesNotBlockedError` when an index is not the one of the scope any more, `UnavailableError` while a
- * snapshot runs on the source (it would hold up the last one for as long as it takes).
+ * once. Throws `WritesNotBlockedError` when an index is not the one of the scope any more, or when a snapshot runs on
+ * the source and does not end soon (it would hold up the last one for as long as it takes).
  */
 export async function writeFreezeRecord(
   deps: StepDeps,
@@ -62,12 +68,29 @@ export async function writeFreezeRecord(
   };
 }
 
-async function refuseWhileSnapshotRuns({ source }: Migration, signal: AbortSignal): Promise<void> {
+/** Why a freeze cannot begin now, a sentence; undefined when it can. Looks once. */
+export async function obstacleToFreeze(deps: StepDeps, input: PlanRef, context: StepContext): Promise<FreezeObstacle> {
+  const migration = await openMigration(deps, input, context);
+  const why = await runningSnapshot(migration, context.signal);
+  return why === undefined ? {} : { why };
+}
+
+async function runningSnapshot({ source }: Migration, signal: AbortSignal): Promise<string | undefined> {
   const [running] = await source.runningSnapshots(signal);
-  if (running === undefined) return;
-  throw new UnavailableError('The freeze does not begin while a snapshot runs on the source', {
-    subject: { cluster: source.name, repository: running.repository, snapshot: running.snapshot },
-  });
+  if (running === undefined) return undefined;
+  return `snapshot '${running.snapshot}' of repository '${running.repository}' runs on source ${source.name}`;
+}
+
+/** None ran when the freeze was decided on, so this is one that began just now. */
+async function refuseWhileSnapshotRuns(migration: Migration, signal: AbortSignal): Promise<void> {
+  const polling = new Polling(signal);
+  const until = Date.now() + SNAPSHOT_PATIENCE_MS;
+  for (;;) {
+    const why = await runningSnapshot(migration, signal);
+    if (why === undefined) return;
+    if (Date.now() >= until) throw new WritesNotBlockedError(`The freeze does not begin: ${why}. Send it again later`);
+    await polling.pause();
+  }
 }
 
 async function describeSource(

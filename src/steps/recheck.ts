@@ -1,6 +1,7 @@
-import type { RecheckInput, RecheckResult } from '../domain/exchange';
+import type { PublishedStateResult, RecheckInput, RecheckResult, RoundRef } from '../domain/exchange';
 import { below } from '../domain/names';
 import { resolvePatterns } from '../domain/patterns';
+import { indexLatestKey } from '../repository';
 import type { ManifestBlob } from '../repository';
 import { differingBlocks } from './block';
 import type { StepContext } from './context';
@@ -9,6 +10,7 @@ import { indicesByName } from './frozen-source';
 import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
 import { readCounters } from './quiescence';
+import { newestGenerationKey } from './source-repository';
 import type { FreezeRecord, ManifestFile, QuiescenceFile, ScopeFile } from './work-files';
 
 /** An objection is for a person; a long list is for the logs. */
@@ -97,21 +99,35 @@ async function missingBlobs(migration: Migration, input: RecheckInput, context: 
   return [`the target lacks ${lost.size} of ${wanted} blobs of the last snapshot: ${some([...lost.keys()])}`];
 }
 
+/** Looks once more at what the round published. Changes nothing. */
+export async function confirmPublished(
+  deps: StepDeps,
+  input: RoundRef,
+  context: StepContext,
+): Promise<PublishedStateResult> {
+  const migration = await openMigration(deps, input.plan, context);
+  return { differing: await otherGeneration(migration, input, context.signal) };
+}
+
 /** Whoever reads the repository reads its newest generation: that must be the one we published, byte for byte. */
-async function otherGeneration(migration: Migration, input: RecheckInput, signal: AbortSignal): Promise<string[]> {
+async function otherGeneration(migration: Migration, input: RoundRef, signal: AbortSignal): Promise<string[]> {
   const { targetStore, keys, plan } = migration;
+  const { basePath } = plan.repository.target;
   const round = keys.round(input.round, input.attempt);
   const { generation } = await requireJson<ManifestFile>(targetStore, round.manifest, signal);
-  const prefix = below(plan.repository.target.basePath, 'index-');
-  let newest = -1;
-  for await (const { key } of targetStore.list(prefix, signal)) {
-    const number = key.slice(prefix.length);
-    if (/^\d+$/.test(number)) newest = Math.max(newest, Number(number));
+  const newest = await newestGenerationKey(targetStore, basePath, signal);
+  if (newest?.generation !== generation) {
+    return [`the target's newest index-N is ${newest?.generation ?? 'gone'}, not the published ${generation}`];
   }
-  if (newest !== generation) return [`the target's newest index-N is ${newest}, not the published ${generation}`];
-  const held = await readBytes(targetStore, `${prefix}${generation}`, signal);
-  const ours = await readBytes(targetStore, round.volatile(`index-${generation}`), signal);
-  return held !== undefined && ours?.equals(held) === true ? [] : [`index-${generation} on the target is not ours`];
+  const published = [`index-${generation}`, indexLatestKey];
+  const others = await Promise.all(
+    published.map(async (key) => {
+      const held = await readBytes(targetStore, below(basePath, key), signal);
+      const ours = await readBytes(targetStore, round.volatile(key), signal);
+      return held !== undefined && ours?.equals(held) === true ? [] : [`${key} on the target is not ours`];
+    }),
+  );
+  return others.flat();
 }
 
 function some(all: readonly string[]): string {

@@ -210,6 +210,8 @@ export class AMigration {
     this.store.put('copy/indices/a/0/__0', Buffer.from('abc'));
     this.store.put('copy/index-4', Buffer.from('newest!'));
     this.store.put(this.round.volatile('index-4'), Buffer.from('newest!'));
+    this.store.put('copy/index.latest', Buffer.from('4'));
+    this.store.put(this.round.volatile('index.latest'), Buffer.from('4'));
   }
 
   private scope(): ScopeFile {

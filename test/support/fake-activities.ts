@@ -139,6 +139,13 @@ export function fakeActivities(options: FakeOptions = {}): { activities: Activit
       log('confirm source');
       return { differing: [] };
     },
+    async obstacleToFreeze() {
+      return {};
+    },
+    async confirmPublished() {
+      log('confirm published');
+      return { differing: [] };
+    },
     async recheckBeforeCommit() {
       log('recheck');
       return { objections: [] };

@@ -1,5 +1,5 @@
 import { ApplicationFailure } from '@temporalio/common';
-import type { WorkflowHandle } from '@temporalio/client';
+import type { WorkflowFailedError, WorkflowHandle } from '@temporalio/client';
 import type { LeaseResult, Report } from '../../../src/domain/exchange';
 import { fakeActivities } from '../../support/fake-activities';
 import type { Activities, FakeOptions } from '../../support/fake-activities';
@@ -208,7 +208,46 @@ describe('a release', () => {
   });
 });
 
+test.each(['abort', 'unfreeze-writes'])(
+  '%s that comes during the last check comes before the commit',
+  async (message) => {
+    const { handle, journal } = await frozen({
+      replace: (base) => ({
+        recheckBeforeCommit: async (input) => {
+          await bench.client.workflow.getHandle(input.plan.migration).signal(message);
+          // The migration has read the message before the check answers.
+          await pause(1_000);
+          return base.recheckBeforeCommit(input);
+        },
+      }),
+    });
+    while (!journal.calls.includes('block source')) await pause(20);
+    expect(((await leaseOf(handle).result()) as LeaseResult).outcome).toBe('released');
+    expect(journal.blocked).toEqual({ source: false, target: true });
+    await handle.terminate().catch(() => undefined); // an aborted one is over
+  },
+);
+
 describe('the lease', () => {
+  test('repeats what only a person can mend until the source is unblocked', async () => {
+    let refusals = 0;
+    const { handle, journal } = await frozen({
+      settings: { approval: true },
+      replace: (base) => ({
+        unblockWrites: async (input) => {
+          refusals += 1;
+          if (refusals === 1) throw ApplicationFailure.nonRetryable('the password was changed', 'Configuration');
+          return base.unblockWrites(input);
+        },
+      }),
+    });
+    await bench.until(handle, (status) => status.phase === 'awaiting approval');
+    await handle.signal('unfreeze-writes');
+    expect(((await leaseOf(handle).result()) as LeaseResult).outcome).toBe('released');
+    expect(journal.blocked.source).toBe(false);
+    await bench.until(handle, (status) => status.phase === 'between rounds');
+  });
+
   test('unblocks at its deadline although its parent was terminated', async () => {
     const { handle, journal } = await frozen({ settings: { freezeAtMostMs: 2_000, approval: true } });
     await bench.until(handle, (status) => status.phase === 'awaiting approval');
@@ -293,9 +332,10 @@ describe('a race between commit and deadline', () => {
 });
 
 describe('after commit', () => {
-  test('abort, cancel and unfreeze-writes stop nothing, and what fails is repeated until it succeeds', async () => {
-    let broken = true;
-    const { handle, journal } = await frozen({
+  let broken: boolean;
+  const parkedAtAliases = async () => {
+    broken = true;
+    const found = await frozen({
       replace: (base) => ({
         switchAliases: async (input) =>
           broken
@@ -303,10 +343,26 @@ describe('after commit', () => {
             : base.switchAliases(input),
       }),
     });
-    await bench.until(handle, (status) => status.phase === 'parked');
-    await handle.signal('abort');
+    await bench.until(found.handle, (status) => status.phase === 'parked');
+    return found;
+  };
+
+  test.each(['abort', 'cancel'])('%s stops where it is, undoes nothing, and says so', async (end) => {
+    const { handle, journal } = await parkedAtAliases();
+    await (end === 'abort' ? handle.signal('abort') : handle.cancel());
+    const error = (await handle.result().catch((reason: unknown) => reason)) as WorkflowFailedError;
+    const sentence = /after the commit.*nothing is undone, the source stays blocked/;
+    // Temporal keeps no message of a cancelled workflow: there, as in the report, it is a note.
+    if (end === 'abort') expect(error.cause?.message).toMatch(sentence);
+    expect((await bench.status(handle)).notes.join('\n')).toMatch(sentence);
+    expect(journal.blocked).toEqual({ source: true, target: false });
+    expect(journal.calls).not.toContain('aliases');
+    expect(journal.calls.slice(-1)[0]).toMatch(/^report (aborted|cancelled)$/);
+  });
+
+  test('unfreeze-writes changes nothing, and what fails is repeated until it succeeds', async () => {
+    const { handle, journal } = await parkedAtAliases();
     await handle.signal('unfreeze-writes');
-    await handle.cancel();
     broken = false;
     await handle.signal('retry');
     expect(((await handle.result()) as Report).outcome).toBe('done');

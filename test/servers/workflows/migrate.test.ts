@@ -59,6 +59,7 @@ describe('a migration', () => {
       'unblock target',
       'aliases',
       'confirm source',
+      'confirm published',
       'clean up done',
       'report done',
     ]);
@@ -140,6 +141,18 @@ describe('a wrong start', () => {
     await handle.result();
   });
 
+  test.each([
+    ['quiescent', [null, 7, { freeze: 1 }, { freeze: 1, deadline: 'soon' }]],
+    ['progress', [null, 'fast', { round: 1 }]],
+  ])('an internal signal %s typed by hand stops nothing', async (name, odd) => {
+    const { handle } = await started({ settings: { everyMs: 3_600_000 } });
+    await bench.until(handle, (status) => status.totals.rounds === 1);
+    for (const argument of odd) await handle.signal(name, argument);
+    await handle.signal(name);
+    await handle.signal('freeze-writes');
+    await handle.result();
+  });
+
   test.each(['exclude', 'set-limits', 'rollback'])('update %s is refused as not landed', async (name) => {
     const { handle } = await started({ settings: { everyMs: 3_600_000 } });
     await bench.until(handle, (status) => status.totals.rounds === 1);
@@ -150,7 +163,76 @@ describe('a wrong start', () => {
   });
 });
 
+describe('a freeze that is asked for while a snapshot runs on the source', () => {
+  test('waits for its end while rounds go on, and status says why', async () => {
+    let why: string | undefined = "snapshot 'nightly' of repository 'theirs' runs";
+    const { handle, journal } = await started({
+      replace: () => ({ obstacleToFreeze: async () => (why === undefined ? {} : { why }) }),
+    });
+    await handle.signal('freeze-writes');
+    const waiting = await bench.until(handle, ({ notes }) => notes.some((note) => note.includes("'nightly'")));
+    await bench.until(handle, (status) => status.totals.rounds > waiting.totals.rounds + 1);
+    expect(journal.calls).not.toContain('record 1');
+    why = undefined;
+    expect(((await handle.result()) as Report).outcome).toBe('done');
+  });
+
+  test('is withdrawn by unfreeze-writes, and does not begin when the source does not answer', async () => {
+    const { handle, journal } = await started({
+      replace: () => ({ obstacleToFreeze: async () => Promise.reject(unavailable()) }),
+    });
+    await handle.signal('freeze-writes');
+    await bench.until(handle, ({ notes }) => notes.some((note) => note.includes('nobody answers')));
+    await handle.signal('unfreeze-writes');
+    await bench.until(handle, ({ youCan }) => youCan.some((text) => text.includes('`freeze-writes`')));
+    expect(journal.calls).not.toContain('record 1');
+    await handle.terminate();
+  });
+});
+
 describe('failures', () => {
+  test('retry repeats the step that parked, and no other', async () => {
+    let broken = true;
+    const { handle, journal } = await started({
+      settings: { everyMs: 3_600_000 },
+      replace: (base) => ({
+        publish: async (input) => (broken ? Promise.reject(final('denied')) : base.publish(input)),
+      }),
+    });
+    expect((await bench.until(handle, (seen) => seen.phase === 'parked')).parked?.step).toBe('publish of baseline');
+    broken = false;
+    await handle.signal('retry');
+    await bench.until(handle, (seen) => seen.totals.rounds === 1);
+    expect(journal.calls.filter((call) => !call.startsWith('copy'))).toEqual([
+      'preflight',
+      'scope 0',
+      'snapshot 0',
+      'plan 0',
+      'publish 0',
+      'restore 0',
+    ]);
+  });
+
+  test('after a failed snapshot of the last round, retry takes another', async () => {
+    const names: string[] = [];
+    const { handle } = await started({
+      settings: { everyMs: 3_600_000 },
+      replace: (base) => ({
+        takeSnapshot: async (input) => {
+          names.push(input.snapshot);
+          if (names.length === 2) throw ApplicationFailure.nonRetryable('PARTIAL', 'SnapshotIncomplete');
+          return base.takeSnapshot(input);
+        },
+      }),
+    });
+    await bench.until(handle, (seen) => seen.totals.rounds === 1);
+    await handle.signal('freeze-writes');
+    await bench.until(handle, (seen) => seen.phase === 'parked');
+    await handle.signal('retry');
+    await handle.result();
+    expect(new Set(names).size).toBe(3);
+  });
+
   test('a final one parks, says what to do, and retry goes on', async () => {
     let broken = true;
     const { handle } = await started({
@@ -235,10 +317,12 @@ describe('ends', () => {
   });
 
   test("Temporal's Cancel in the middle of a transfer waits for the child and ends as Cancelled", async () => {
+    let begun = false;
     let stopped = false;
     const { handle, journal } = await started({
       replace: () => ({
         copyBatch: async () => {
+          begun = true;
           const { Context } = await import('@temporalio/activity');
           const beat = setInterval(() => Context.current().heartbeat(), 100);
           try {
@@ -250,7 +334,7 @@ describe('ends', () => {
         },
       }),
     });
-    await bench.until(handle, (status) => status.step === 'transfer');
+    await bench.until(handle, () => begun);
     await handle.cancel();
     const error = await failureOf(handle);
     expect(error.name).toBe('CancelledFailure');

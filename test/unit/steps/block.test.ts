@@ -2,6 +2,7 @@ import { ConfigurationError, UnavailableError, WritesNotBlockedError } from '../
 import {
   blockWrites,
   confirmSourceState,
+  obstacleToFreeze,
   proveQuiescence,
   unblockWrites,
   writeFreezeOutcome,
@@ -49,8 +50,19 @@ describe('the freeze record', () => {
   test('is not written while a snapshot runs on the source', async () => {
     const migration = new AMigration();
     migration.source.running = [{ repository: 'theirs', snapshot: 'nightly', shardsDone: 0, shardsTotal: 1 }];
-    await expect(record(migration)).rejects.toThrow(UnavailableError);
+    await expect(record(migration)).rejects.toThrow(WritesNotBlockedError);
     expect(migration.store.blobs.has(migration.keys.freeze(1).record)).toBe(false);
+    expect(await obstacleToFreeze(migration.deps, migration.ref, migration.context())).toEqual({
+      why: "snapshot 'nightly' of repository 'theirs' runs on source source",
+    });
+  });
+
+  test('is written when a snapshot that began just now has ended', async () => {
+    const migration = new AMigration();
+    migration.source.running = [{ repository: 'theirs', snapshot: 'small', shardsDone: 0, shardsTotal: 1 }];
+    onTick(() => (migration.source.running = []));
+    expect((await record(migration)).indices).toBe(1);
+    expect(await obstacleToFreeze(migration.deps, migration.ref, migration.context())).toEqual({});
   });
 
   test('is not written when an index was re-created since the scope', async () => {

@@ -1,4 +1,4 @@
-import { recheckBeforeCommit } from '../../../src/steps/recheck';
+import { confirmPublished, recheckBeforeCommit } from '../../../src/steps/recheck';
 import { AMigration } from '../../support/a-migration';
 import { anIndex } from '../../support/fake-cluster';
 
@@ -61,4 +61,13 @@ test('a newest index-N that is not ours, byte for byte, is an objection', async 
   expect(await objections(migration)).toEqual(['index-4 on the target is not ours']);
   migration.store.put('copy/index-10', Buffer.from('theirs'));
   expect(await objections(migration)).toEqual(["the target's newest index-N is 10, not the published 4"]);
+});
+
+test('an index.latest that a late attempt wrote is an objection, and is told before the report too', async () => {
+  const migration = ready();
+  migration.store.put('copy/index.latest', Buffer.from('older'));
+  expect(await objections(migration)).toEqual(['index.latest on the target is not ours']);
+  expect(await confirmPublished(migration.deps, migration.at, migration.context())).toEqual({
+    differing: ['index.latest on the target is not ours'],
+  });
 });
