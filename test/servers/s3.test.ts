@@ -18,6 +18,26 @@ import { Engine } from '../../src/storage';
 const CREDENTIALS = { accessKeyId: 'snapferry', secretAccessKey: 'planted-secret-7f3a' };
 const NEVER = new AbortController().signal;
 
+/** The signer takes its time from Date; sockets and retries keep theirs. */
+const ALL_BUT_DATE = [
+  'hrtime',
+  'nextTick',
+  'performance',
+  'queueMicrotask',
+  'setImmediate',
+  'clearImmediate',
+  'setInterval',
+  'clearInterval',
+  'setTimeout',
+  'clearTimeout',
+] as const;
+
+async function collectKeys(store: ReturnType<typeof open>): Promise<string[]> {
+  const keys: string[] = [];
+  for await (const { key } of store.list('', NEVER)) keys.push(key);
+  return keys;
+}
+
 let folder: string;
 let server: S3Server;
 
@@ -48,6 +68,29 @@ describeStore('S3', async () => {
     createsAtomically: false,
     cleanup: () => rm(join(folder, 'root', bucket), { recursive: true }),
   };
+});
+
+describe('a worker whose clock is an hour off', () => {
+  afterEach(() => void jest.useRealTimers());
+
+  test.each([-1, 1])('%s h: is told to set it, with both times, and nothing is written', async (hours) => {
+    const [bucket, now] = [await newBucket(), Date.now()];
+    const store = open(bucket);
+    jest.useFakeTimers({ now: now + hours * 3_600_000, doNotFake: [...ALL_BUT_DATE] });
+    const body = payload(Buffer.from('x'));
+    const calls = [() => collectKeys(store), () => store.write('x', body, {}, NEVER)];
+    for (const call of calls) {
+      const error = (await call().catch((thrown: unknown) => thrown)) as ConfigurationError;
+      expect(error).toBeInstanceOf(ConfigurationError);
+      expect(error.message).toContain('set the clock');
+      expect(error.subject['workerClock']).toBe(new Date(now + hours * 3_600_000).toISOString());
+      expect(Math.abs(Date.parse(String(error.subject['storeClock'])) - now)).toBeLessThan(600_000);
+    }
+    // HEAD has no body that could say why; it must not be taken for "not there" all the same.
+    await expect(store.head('x', NEVER)).rejects.toThrow(ConfigurationError);
+    jest.useRealTimers();
+    expect(await collectKeys(store)).toEqual([]);
+  });
 });
 
 describe('what S3 adds', () => {
