@@ -94,7 +94,9 @@ export interface WriteReceipt {
  * (or an upload) that is not there; `RepositoryChangedError` when `ifMatch`, an etag of the source, no longer holds.
  *
  * A copy is proved like anything written: by the checksum in the receipt, which the store made of the bytes it holds
- * now, and which the caller compares with the one it expects; without one, by reading the copy back.
+ * now, and which the caller compares with the one it expects; without one, by reading the copy back. Another one than
+ * expected is no proof of damage either before the copy was read back: for a part, versitygw 1.7.0 answers with the
+ * CRC32 of the whole source (measured), hence with a wrong one for the upload.
  */
 export interface Copier {
   /** Of a blob, or a part: more takes too long for one answer. */

@@ -1,15 +1,17 @@
 /** What every store promises, one suite for all of them. An adapter's test only says how to open an empty one. */
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { BlobCorruptError, BlobMissingError, RepositoryChangedError, UnavailableError } from '../../src/domain/errors';
 import { crc32, showCrc32 } from '../../src/storage/crc32';
 import { joined, payload } from '../../src/storage/payload';
-import type { ReadOptions, Store } from '../../src/storage/store';
+import type { Copier, ReadOptions, Store } from '../../src/storage/store';
 
 export interface OpenedStore {
   /** Empty. */
   readonly store: Store;
   /** False for a server that looks before it writes, instead of doing both at once. Default true. */
   readonly createsAtomically?: boolean;
+  /** False for a server that answers for a copied part with the checksum of something else. Default true. */
+  readonly sumsCopiedParts?: boolean;
   readonly cleanup: () => Promise<void>;
 }
 
@@ -53,6 +55,8 @@ export function describeStore(name: string, open: () => Promise<OpenedStore>): v
 
     const write = (key: string, body: Buffer) => store.write(key, payload(body), {}, NEVER);
     const read = (key: string, options: ReadOptions = {}) => collect(store, key, options);
+    /** Of a part that is not the last. */
+    const size = () => Math.max(store.uploads.minPartBytes, 1000);
 
     describe('listing', () => {
       test('gives every blob once, in the order of the bytes of its key, with its length and etag', async () => {
@@ -170,7 +174,7 @@ export function describeStore(name: string, open: () => Promise<OpenedStore>): v
         const body = Buffer.from('second');
         const receipt = await write('blob', body);
         expect(receipt.created).toBe(true);
-        expect([undefined, showCrc32(crc32(body))]).toContain(receipt.checksum);
+        expect(checksumsOf(body)).toContain(receipt.checksum);
         expect(await read('blob')).toEqual(body);
       });
 
@@ -219,7 +223,6 @@ export function describeStore(name: string, open: () => Promise<OpenedStore>): v
 
     describe('an upload', () => {
       const key = 'indices/a b+c/__0';
-      const size = () => Math.max(store.uploads.minPartBytes, 1000);
 
       test('is visible only when complete, and then holds its parts in order', async () => {
         const bodies = [randomBytes(size()), randomBytes(size()), randomBytes(17)];
@@ -234,7 +237,7 @@ export function describeStore(name: string, open: () => Promise<OpenedStore>): v
 
         const whole = Buffer.concat(bodies);
         const receipt = await store.uploads.complete(key, id, [first, second, third], NEVER);
-        expect([undefined, showCrc32(crc32(whole))]).toContain(receipt.checksum);
+        expect(checksumsOf(whole)).toContain(receipt.checksum);
         expect((await read(key)).equals(whole)).toBe(true);
         expect((await store.head(key, NEVER))!.etag).toBe(receipt.etag);
         expect(await store.uploads.parts(key, id, NEVER)).toBeUndefined();
@@ -279,6 +282,70 @@ export function describeStore(name: string, open: () => Promise<OpenedStore>): v
       });
     });
 
+    // Where the store has no copier there is nothing to promise; whether it has one, its own test says.
+    describe('a copy made by the store itself', () => {
+      const copied = async (work: (copier: Copier) => Promise<void>) => {
+        const copier = store.copierFrom?.(store);
+        if (copier) await work(copier);
+      };
+
+      test('has the bytes of its source, whatever their keys, and says so', () =>
+        copied(async (copier) => {
+          for (const [i, key] of ODD_KEYS.entries()) {
+            const body = Buffer.from(`${key} ${i}`);
+            const { etag } = await write(key, body);
+            const receipt = await copier.blob(key, `copies/${key}`, { ifMatch: etag }, NEVER);
+            expect(checksumsOf(body)).toContain(receipt.checksum);
+            expect(await store.head(`copies/${key}`, NEVER)).toMatchObject({ length: body.length, etag: receipt.etag });
+            expect(await read(`copies/${key}`)).toEqual(body);
+            expect(await read(key)).toEqual(body);
+          }
+        }));
+
+      test('replaces what was there', () =>
+        copied(async (copier) => {
+          await write('from', Buffer.from('new'));
+          await write('to', Buffer.from('old'));
+          await copier.blob('from', 'to', {}, NEVER);
+          expect(await read('to')).toEqual(Buffer.from('new'));
+        }));
+
+      test('may be of ranges that become the parts of an upload', () =>
+        copied(async (copier) => {
+          const body = randomBytes(2 * size() + 17);
+          const { etag } = await write('from', body);
+          const id = await store.uploads.begin('to/it', NEVER);
+          const range = (number: number) => ({
+            offset: (number - 1) * size(),
+            length: Math.min(size(), body.length - (number - 1) * size()),
+            ifMatch: etag,
+          });
+          const parts = [];
+          for (const number of [1, 2, 3])
+            parts.push(await copier.part('from', range(number), 'to/it', id, number, NEVER));
+          expect(await store.uploads.parts('to/it', id, NEVER)).toEqual(parts);
+          const receipt = await store.uploads.complete('to/it', id, parts, NEVER);
+          if (opened.sumsCopiedParts ?? true) expect(checksumsOf(body)).toContain(receipt.checksum);
+          expect((await read('to/it')).equals(body)).toBe(true);
+        }));
+
+      test('of a blob that is not there, or no longer the same, is refused', () =>
+        copied(async (copier) => {
+          await write('from', Buffer.from('first'));
+          const { etag } = await write('other', Buffer.from('second'));
+          const id = await store.uploads.begin('to', NEVER);
+          const range = { offset: 0, length: 2 };
+          await expect(copier.blob('none', 'to', {}, NEVER)).rejects.toThrow(BlobMissingError);
+          await expect(copier.part('none', range, 'to', id, 1, NEVER)).rejects.toThrow(BlobMissingError);
+          await expect(copier.blob('from', 'to', { ifMatch: etag }, NEVER)).rejects.toThrow(RepositoryChangedError);
+          await expect(copier.part('from', { ...range, ifMatch: etag }, 'to', id, 1, NEVER)).rejects.toThrow(
+            RepositoryChangedError,
+          );
+          await store.uploads.abort('to', id, NEVER);
+          expect(await store.head('to', NEVER)).toBeUndefined();
+        }));
+    });
+
     test('every call with a fired signal rejects with its reason', async () => {
       await write('blob', randomBytes(10));
       const reason = new Error('the operator said stop');
@@ -306,6 +373,11 @@ export function describeStore(name: string, open: () => Promise<OpenedStore>): v
       await expect(store.read('blob', { into }, controller.signal)).rejects.toBe(reason);
     });
   });
+}
+
+/** What a store may say of these bytes. */
+function checksumsOf(body: Buffer): (string | undefined)[] {
+  return [undefined, showCrc32(crc32(body)), `md5:${createHash('md5').update(body).digest('hex')}`];
 }
 
 export async function collect(store: Store, key: string, options: ReadOptions = {}, signal = NEVER): Promise<Buffer> {

@@ -16,6 +16,7 @@ import type { S3Options, Store } from '../../../src/storage';
 import { payload } from '../../../src/storage/payload';
 import { openS3 } from '../../../src/storage';
 import { collect } from '../../contract/store';
+import { MemoryStore } from '../../support/memory-store';
 
 const NEVER = new AbortController().signal;
 const SECRETS = { accessKeyId: 'AKIAPLANTED', secretAccessKey: 'planted-secret', sessionToken: 'planted-token' };
@@ -29,11 +30,15 @@ afterEach(async () => {
   server = undefined;
 });
 
-async function serve(answer: RequestListener, more: Partial<S3Options> = {}): Promise<Store> {
+async function serve(
+  answer: RequestListener,
+  more: Partial<S3Options> = {},
+  onBody: (chunk: Buffer) => void = () => {},
+): Promise<Store> {
   requests = [];
   server = createServer((request, response) => {
     requests.push(request);
-    request.resume();
+    request.on('data', onBody);
     request.on('end', () => answer(request, response));
   });
   await new Promise<void>((resolve) => server!.listen(0, '127.0.0.1', resolve));
@@ -160,6 +165,136 @@ test('a store that answers with another checksum than was sent holds other bytes
   await expect(store.uploads.part('a', 'u', 1, payload(Buffer.from('x')), NEVER)).rejects.toThrow(BlobCorruptError);
 });
 
+describe('a store that does not repeat the CRC32 does not compare it', () => {
+  const md5 = '9dd4e461268c8034f5c8564e155c67a6';
+  const x = payload(Buffer.from('x'));
+  const checksums = () =>
+    requests.map(({ headers }) =>
+      [headers['x-amz-checksum-crc32'], headers['content-md5']].map((one) => one !== undefined),
+    );
+
+  test('and is given Content-MD5 from then on; its etag tells whether it holds those bytes', async () => {
+    const store = await serve((_, response) => void response.writeHead(200, { etag: `"${md5.toUpperCase()}"` }).end());
+    const receipts = [await store.write('a', x, {}, NEVER), await store.write('b', x, {}, NEVER)];
+    const part = await store.uploads.part('c', 'u', 1, x, NEVER);
+    expect(checksums()).toEqual([
+      [true, true],
+      [false, true],
+      [false, true],
+    ]);
+    expect(requests[0]!.headers['content-md5']).toBe('ndTkYSaMgDT1yFZOFVxnpg==');
+    expect(receipts.map(({ checksum }) => checksum)).toEqual([`md5:${md5}`, `md5:${md5}`]);
+    expect(part).toEqual({ number: 1, length: 1, etag: md5.toUpperCase() });
+  });
+
+  test('and says nothing of the bytes where its etag is something else, as with SSE-KMS', async () => {
+    const store = await serve((_, response) => void response.writeHead(200, { etag: '"e"' }).end());
+    expect((await store.write('a', x, {}, NEVER)).checksum).toBeUndefined();
+  });
+
+  test('one that repeats it is not given another', async () => {
+    const headers = { etag: '"e"', 'x-amz-checksum-crc32': 'jNwWgw==' };
+    const store = await serve((_, response) => void response.writeHead(200, headers).end());
+    const receipts = [await store.write('a', x, {}, NEVER), await store.write('b', x, {}, NEVER)];
+    expect(receipts.map(({ checksum }) => checksum)).toEqual(['crc32:8cdc1683', 'crc32:8cdc1683']);
+    expect(checksums()).toEqual([
+      [true, true],
+      [true, false],
+    ]);
+  });
+});
+
+describe('an answer that begins as a success', () => {
+  test('and ends as an error is that error', async () => {
+    const store = await serve((_, response) => {
+      // Blanks keep a connection alive that waits for its answer.
+      response.writeHead(200).write('<?xml version="1.0"?>\n   ');
+      response.end('<Error><Code>NoSuchUpload</Code><RequestId>R1</RequestId></Error>');
+    });
+    const part = { number: 1, length: 1, etag: 'e', checksum: 'crc32:8cdc1683' };
+    const error = await failure(store.uploads.complete('a', 'u', [part], NEVER));
+    expect(error).toBeInstanceOf(BlobMissingError);
+    expect(error!.subject).toMatchObject({ key: 'a', uploadId: 'u', code: 'NoSuchUpload', requestId: 'R1' });
+  });
+
+  test('and is no whole document is not taken for one', async () => {
+    const store = await serve((_, response) => void response.end('<InitiateMultipartUploadResult><UploadId>u'));
+    await expect(store.uploads.begin('a', NEVER)).rejects.toThrow(UnavailableError);
+  });
+
+  test('and answers something else is refused, except where a call may be unknown', async () => {
+    const store = await serve((_, response) => void response.end('<ListBucketResult/>'));
+    await expect(store.uploads.begin('a', NEVER)).rejects.toThrow(UnavailableError);
+    expect(await store.uploads.unfinished('', NEVER)).toBeUndefined();
+  });
+});
+
+test.each([405, 501])('a store that answers %i can not list unfinished uploads', async (status) => {
+  const store = await serve((_, response) => refuse(response, status, 'NotImplemented'));
+  expect(await store.uploads.unfinished('', NEVER)).toBeUndefined();
+});
+
+test('an upload is completed with the checksums of its parts, in ascending order', async () => {
+  let body = '';
+  const store = await serve(
+    (request, response) => {
+      if (request.method === 'GET') {
+        const part = (n: number) => `<Part><PartNumber>${n}</PartNumber><Size>1</Size><ETag>"e${n}"</ETag>`;
+        const parts = `${part(1)}<ChecksumCRC32>jNwWgw==</ChecksumCRC32></Part>${part(2)}</Part>`;
+        return response.end(`<ListPartsResult>${parts}</ListPartsResult>`);
+      }
+      return response.end('<CompleteMultipartUploadResult><ETag>"e-2"</ETag></CompleteMultipartUploadResult>');
+    },
+    {},
+    (chunk) => (body += chunk.toString()),
+  );
+  const parts = [1, 2].map((number) => ({ number, length: 1, etag: `e${number}` }));
+  const receipt = await store.uploads.complete('a', 'u', parts, NEVER);
+  expect(receipt).toMatchObject({ etag: 'e-2', checksum: undefined });
+  expect(body.match(/<Part>.*<\/Part>/)![0]).toBe(
+    '<Part><PartNumber>1</PartNumber><ETag>"e1"</ETag><ChecksumCRC32>jNwWgw==</ChecksumCRC32></Part>' +
+      '<Part><PartNumber>2</PartNumber><ETag>"e2"</ETag></Part>',
+  );
+});
+
+test('whoever asks to slow down is counted', async () => {
+  const store = await serve((_, response) => {
+    if (requests.length === 1) refuse(response, 503, 'SlowDown');
+    else response.writeHead(200, { etag: '"e"' }).end();
+  });
+  await store.head('a', NEVER);
+  expect(store.pressure).toEqual({ throttled: 1 });
+});
+
+describe('a copy inside one provider', () => {
+  test('names its source, and what of it, to the store of the target', async () => {
+    const answer = '<CopyObjectResult><ETag>"e"</ETag><ChecksumCRC32>jNwWgw==</ChecksumCRC32></CopyObjectResult>';
+    const target = await serve((_, response) => void response.end(answer));
+    const { port } = server!.address() as AddressInfo;
+    const source = open(`http://127.0.0.1:${port}`, { bucket: 'other' });
+    const copier = target.copierFrom!(source)!;
+    const receipt = await copier.blob('a b/%2F', 'to', { ifMatch: 'e' }, NEVER);
+    expect(receipt).toMatchObject({ created: true, etag: 'e', checksum: 'crc32:8cdc1683' });
+    expect(requests[0]).toMatchObject({ method: 'PUT', url: '/bucket/to' });
+    expect(requests[0]!.headers).toMatchObject({
+      'x-amz-copy-source': 'other/a%20b/%252F',
+      'x-amz-copy-source-if-match': '"e"',
+      'x-amz-checksum-algorithm': 'CRC32',
+      'content-length': '0',
+    });
+  });
+
+  test('that is not permitted is a ConfigurationError, and one that is not of one provider is none', async () => {
+    const target = await serve((_, response) => refuse(response, 403, 'AccessDenied'));
+    const copier = target.copierFrom!(target)!;
+    await expect(copier.blob('a', 'b', {}, NEVER)).rejects.toThrow(ConfigurationError);
+    const range = { offset: 0, length: 1 };
+    await expect(copier.part('a', range, 'b', 'u', 1, NEVER)).rejects.toThrow(ConfigurationError);
+    expect(target.copierFrom!(open('http://127.0.0.1:1'))).toBeUndefined();
+    expect(target.copierFrom!(new MemoryStore())).toBeUndefined();
+  });
+});
+
 describe('a body that is not what was asked for is never a success', () => {
   test('it breaks off', async () => {
     const store = await serve((_, response) => {
@@ -248,6 +383,17 @@ describe('a listing', () => {
   test('out of order is refused: what is passed over in silence would count as missing', async () => {
     const store = await serve((_, response) => void response.end(page(['b', 'a'])));
     await expect(listed(store)).rejects.toThrow(ConfigurationError);
+  });
+
+  test('of the first version of the call, as COS answers, goes on after its marker or its last key', async () => {
+    const store = await serve((request, response) => {
+      const marker = new URL(request.url!, 'http://x').searchParams.get('marker');
+      const more = '<Marker></Marker><IsTruncated>true</IsTruncated>';
+      if (marker === null) return response.end(page(['a%2Bb'], more));
+      if (marker === 'a+b') return response.end(page(['b', 'c'], `${more}<NextMarker>d+d</NextMarker>`));
+      return response.end(page(marker === 'd d' ? ['e'] : [], '<Marker/><IsTruncated>false</IsTruncated>'));
+    });
+    expect(await listed(store)).toEqual(['a+b', 'b', 'c', 'e']);
   });
 
   test('that says there is more, but not where, is not taken for all', async () => {
