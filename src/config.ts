@@ -267,7 +267,14 @@ function storeSchema(secret: ReturnType<typeof secretSchema>) {
     z.strictObject({
       type: z.literal('oss'),
       ...bucket,
-      endpoint: endpoint.describe('How the worker reaches it.'),
+      // Of the two spellings that Alibaba Cloud uses, the one in signatures; workers that differ in it agree.
+      region: text
+        .transform((region) => region.replace(/^oss-/, ''))
+        .describe('The region of the bucket, such as cn-hangzhou, whatever the endpoint.'),
+      endpoint: endpoint.describe(
+        'How the worker reaches it: a public, internal, acceleration or dual-stack endpoint, without the bucket.',
+      ),
+      cname: z.boolean().optional().describe("The endpoint is a domain of the bucket's own (CNAME)."),
       encryption: encryption('AES256', 'KMS'),
       credentials: z.strictObject({ accessKeyId: secret, accessKeySecret: secret, securityToken: secret.optional() }),
     }),
@@ -357,10 +364,14 @@ class ConnectionsFile implements Config {
         subject: { store: name },
       });
     }
-    const { type, bucket, region, endpoint } = entry;
-    if (type === 'oss') return { type, bucket, region, endpoint, credentials: credentialsOf(entry) };
-    const { pathStyle, encryption } = entry;
-    return { type, bucket, region, endpoint, pathStyle, encryption, credentials: credentialsOf(entry) };
+    if (entry.type === 'oss') {
+      const { type, bucket, region, endpoint, cname, encryption, credentials } = entry;
+      return { type, bucket, region, endpoint, cname, encryption, credentials: revealingOss(credentials) };
+    }
+    const { type, bucket, region, endpoint, pathStyle, encryption, credentials } = entry;
+    const keys =
+      credentials && revealingKeys(credentials.accessKeyId, credentials.secretAccessKey, credentials.sessionToken);
+    return { type, bucket, region, endpoint, pathStyle, encryption, credentials: keys };
   }
 
   fingerprint(kind: 'cluster' | 'store', name: string): string {
@@ -412,15 +423,14 @@ function revealing(auth: ClusterEntry['auth']): ClusterConnection['auth'] {
   };
 }
 
-type Bucket = Exclude<StoreEntry, { type: 'directory' }>;
+type OssSecrets = Extract<StoreEntry, { type: 'oss' }>['credentials'];
 
-function credentialsOf(entry: Bucket) {
-  if (entry.type === 's3') {
-    const { credentials } = entry;
-    return credentials && revealingKeys(credentials.accessKeyId, credentials.secretAccessKey, credentials.sessionToken);
-  }
-  const { accessKeyId, accessKeySecret, securityToken } = entry.credentials;
-  return revealingKeys(accessKeyId, accessKeySecret, securityToken);
+function revealingOss({ accessKeyId, accessKeySecret, securityToken }: OssSecrets) {
+  return () => ({
+    accessKeyId: accessKeyId.reveal(),
+    accessKeySecret: accessKeySecret.reveal(),
+    ...(securityToken === undefined ? {} : { securityToken: securityToken.reveal() }),
+  });
 }
 
 function revealingKeys(accessKeyId: Secret, secretAccessKey: Secret, sessionToken: Secret | undefined) {

@@ -28,14 +28,22 @@ export async function checkSourceLocation(store: Store, basePath: string, findin
   });
 }
 
-/** Writes, heads, reads and deletes one object below the work prefix. */
+/** Writes (twice: the second time must be refused), heads, reads and deletes one object below the work prefix. */
 export async function probeTarget(store: Store, prefix: string, findings: Findings, signal: AbortSignal) {
   // A name of its own for each attempt: two that probe at once must not delete each other's.
   const key = `${prefix}/probe-${randomUUID()}`;
   await findings.attempt(async () => {
     const body = Buffer.from('snapferry probe\n');
-    await store.write(key, payload(body), {}, signal);
+    await store.write(key, payload(body), { ifAbsent: true }, signal);
     try {
+      const again = await store.write(key, payload(body), { ifAbsent: true }, signal);
+      if (again.created) {
+        throw new ConfigurationError(
+          'The target store overwrites a blob that was to be created only if there is none, so two migrations could take ' +
+            'the same target: use a store that keeps conditions of writes (If-None-Match, x-oss-forbid-overwrite)',
+          { subject: { store: store.description, key } },
+        );
+      }
       const head = await store.head(key, signal);
       const bytes = await readBytes(store, key, signal);
       if (head?.length === body.length && bytes?.equals(body) === true) return;

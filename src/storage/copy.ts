@@ -163,7 +163,7 @@ class FileCopy {
     return this.#withBytes(blob, {}, blob.length, async (body) => {
       this.#assertSound(blob, body.crc32);
       const receipt = await this.#send(body.length, (signal) =>
-        this.target.store.write(this.#targetKey(blob), body, {}, signal),
+        this.target.store.write(this.#targetKey(blob), body, { isComparedLater: this.#expected !== undefined }, signal),
       );
       this.#assertHeld(blob, body.crc32, receipt);
       this.options.progress(blob.length);

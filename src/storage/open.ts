@@ -1,6 +1,8 @@
 /** A connection of the worker's file made into a store. Connects to nothing: that happens with the first call. */
-import { ConfigurationError } from '../domain/errors';
 import { openDirectory } from './directory';
+import { openOss } from './oss';
+import type { OssOptions } from './oss';
+import type { OssCredentials } from './oss-signer';
 import type { S3Options } from './s3';
 import { openS3 } from './s3';
 import type { S3Credentials } from './s3-signer';
@@ -25,9 +27,14 @@ export interface DirectoryConnection {
 export interface OssConnection {
   readonly type: 'oss';
   readonly bucket: string;
+  /** Without `oss-`. */
   readonly region: string;
   readonly endpoint?: string;
-  readonly credentials?: () => S3Credentials;
+  /** The endpoint is a domain of the bucket's own. */
+  readonly cname?: boolean;
+  /** Asked before every request. */
+  readonly credentials: () => OssCredentials;
+  readonly encryption?: OssOptions['encryption'];
 }
 
 export type StoreConnection = S3Connection | DirectoryConnection | OssConnection;
@@ -40,9 +47,9 @@ export function openStore(connection: StoreConnection): Store {
     }
     case 'directory':
       return openDirectory(connection.path);
-    case 'oss':
-      throw new ConfigurationError('Stores of type oss have not landed yet: use s3 or directory.', {
-        subject: { bucket: connection.bucket },
-      });
+    case 'oss': {
+      const { credentials } = connection;
+      return openOss({ ...connection, credentials: async () => credentials() });
+    }
   }
 }

@@ -75,6 +75,11 @@ export interface ReadReceipt {
 
 export interface WriteOptions {
   readonly ifAbsent?: boolean;
+  /**
+   * Nothing refers to the blob before this call has succeeded, so a store that would need one more checksum for it (OSS)
+   * need not refuse other bytes before they are visible: that they are wrong is said afterwards. Default false.
+   */
+  readonly isComparedLater?: boolean;
 }
 
 export interface WriteReceipt {

@@ -64,9 +64,9 @@ describe('the example file', () => {
     expect(config.store('laptop')).toEqual({ type: 'directory', path: '/srv/snapshots' });
     const oss = config.store('oss-hangzhou');
     expect(oss).toMatchObject({ type: 'oss', endpoint: 'https://oss-cn-hangzhou.aliyuncs.com' });
-    expect(oss.type === 'oss' && oss.credentials?.()).toEqual({
+    expect(oss.type === 'oss' && oss.credentials()).toEqual({
       accessKeyId: 'oss-key',
-      secretAccessKey: 'oss-secret',
+      accessKeySecret: 'oss-secret',
     });
   });
 
@@ -250,6 +250,34 @@ stores: { s: { type: s3, bucket: b, region: r, encryption: { type: "aws:kms", ke
       secretAccessKey: 'k',
       sessionToken: 't',
     });
+  });
+});
+
+describe('a store of type oss', () => {
+  const store = (more: string) => `stores: { o: { type: oss, bucket: b, ${more}, credentials:
+    { accessKeyId: { env: ID }, accessKeySecret: { env: KEY }, securityToken: { file: oss-token } } } }`;
+  const env = { ID: 'i', KEY: 'k' };
+
+  it('is reached with a token that is read at each use', async () => {
+    await writeFile(path.join(folder, 'oss-token'), 'before');
+    const oss = (await load(store('region: cn-hangzhou, endpoint: "https://own.example.com", cname: true'), env)).store(
+      'o',
+    );
+    expect(oss).toMatchObject({ region: 'cn-hangzhou', endpoint: 'https://own.example.com', cname: true });
+    const keys = () => oss.type === 'oss' && oss.credentials();
+    expect(keys()).toEqual({ accessKeyId: 'i', accessKeySecret: 'k', securityToken: 'before' });
+    await writeFile(path.join(folder, 'oss-token'), 'after');
+    expect(keys()).toMatchObject({ securityToken: 'after' });
+  });
+
+  it('means the same with both spellings of its region', async () => {
+    await writeFile(path.join(folder, 'oss-token'), 't');
+    const [plain, prefixed] = [
+      await load(store('region: cn-hangzhou'), env),
+      await load(store('region: oss-cn-hangzhou'), env),
+    ];
+    expect(prefixed.store('o')).toMatchObject({ region: 'cn-hangzhou' });
+    expect(prefixed.fingerprint('store', 'o')).toBe(plain.fingerprint('store', 'o'));
   });
 });
 

@@ -229,6 +229,15 @@ describe('preflight: stores', () => {
     expect([...world.to.blobs.keys()]).toEqual([]);
   });
 
+  test('a target store that ignores conditions of writes is refused: two migrations could take the same target', async () => {
+    const world = World.with('logs-1');
+    const { write } = world.to;
+    world.to.write = (key, body, options, signal) =>
+      write.call(world.to, key, body, { ...options, ifAbsent: false }, signal);
+    expect(await refusal(world)).toContain('overwrites a blob that was to be created only if there is none');
+    expect([...world.to.blobs.keys()]).toEqual([]);
+  });
+
   test('what can be mended by nobody but the operator comes before what may pass', async () => {
     const world = World.with();
     world.target.fail('info', new UnavailableError('The target did not answer'));

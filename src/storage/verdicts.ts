@@ -1,0 +1,87 @@
+/** What a store's failure means, made an error of the family. Which failure means what is in each vendor's table. */
+import type { MigrationError, MigrationErrorOptions, Subject } from '../domain/errors';
+import {
+  BlobCorruptError,
+  BlobMissingError,
+  ConfigurationError,
+  RepositoryChangedError,
+  UnavailableError,
+} from '../domain/errors';
+
+export interface Failure {
+  /** Of the answer, or of a system error: `ECONNREFUSED`. */
+  readonly code: string | undefined;
+  /** Undefined where nobody answered. */
+  readonly status: number | undefined;
+  readonly message: string;
+  readonly requestId: string | undefined;
+  /** More of the answer that the error is to show. */
+  readonly details?: Subject;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+type Meaning = 'configuration' | 'clock-skew' | 'missing' | 'changed' | 'corrupt' | 'unavailable';
+export type Verdict = readonly [Meaning, string];
+
+/** Node's codes for a certificate that nobody here trusts. */
+export const UNTRUSTED_BY_CODE: readonly (readonly [string, Verdict])[] = [
+  'CERT_HAS_EXPIRED',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'ERR_TLS_CERT_ALTNAME_INVALID',
+].map((code) => [
+  code,
+  [
+    'configuration',
+    'The certificate of the store is not trusted: correct the endpoint, or give the worker the authority (NODE_EXTRA_CA_CERTS).',
+  ],
+]);
+
+export function errorOfVerdict([meaning, message]: Verdict, failure: Failure, about: Subject): MigrationError {
+  const { code, status, requestId, details } = failure;
+  const subject = { ...about, code, status, requestId, ...details };
+  const options: MigrationErrorOptions = { subject, cause: harmlessCause(failure) };
+  switch (meaning) {
+    case 'configuration':
+      return new ConfigurationError(message, options);
+    case 'clock-skew':
+      return new ConfigurationError(message, { ...options, subject: { ...subject, ...clocks(failure) } });
+    case 'missing':
+      return new BlobMissingError(message, options);
+    case 'changed':
+      return new RepositoryChangedError(message, options);
+    case 'corrupt':
+      return new BlobCorruptError(message, options);
+    case 'unavailable':
+      return new UnavailableError(message, { ...options, ...retryAfter(failure) });
+  }
+}
+
+/**
+ * The code and text of the answer and nothing else of it: beside them, an answer about a signature repeats what was
+ * signed, session token included.
+ */
+function harmlessCause({ code, message }: Failure): Error {
+  const cause = new Error(message);
+  cause.name = code ?? 'Error';
+  return cause;
+}
+
+function clocks({ headers }: Failure) {
+  const theirs = Date.parse(headers['date'] ?? '');
+  return {
+    workerClock: new Date().toISOString(),
+    storeClock: Number.isNaN(theirs) ? undefined : new Date(theirs).toISOString(),
+  };
+}
+
+/** Seconds, or a date. */
+function retryAfter({ headers }: Failure): { retryAfterMs?: number } {
+  const header = headers['retry-after'];
+  if (header === undefined) return {};
+  const seconds = Number(header);
+  const ms = Number.isNaN(seconds) ? Date.parse(header) - Date.now() : seconds * 1000;
+  return Number.isNaN(ms) ? {} : { retryAfterMs: Math.max(0, Math.round(ms)) };
+}
