@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 import { BlobCorruptError, BlobMissingError, RepositoryChangedError, UnavailableError } from '../domain/errors';
 import type { ManifestBlob } from '../repository/manifest';
 import { combineCrc32, crc32, footerCrc32, showCrc32 } from './crc32';
+import { crc64, showCrc64 } from './crc64';
 import { keyBelow } from './keys';
 import { laneOf } from './engine';
 import type { Engine } from './engine';
@@ -216,7 +217,8 @@ class FileCopy {
       length,
       async (body) => {
         // Sent by an attempt that died before it could say so.
-        const part = held && isSame(held, body) ? held : await this.#uploadPart(blob, upload.id, number, body, signal);
+        const part =
+          held && (await isSame(held, body)) ? held : await this.#uploadPart(blob, upload.id, number, body, signal);
         upload.sent.set(number, { number, length, etag: part.etag, crc32: body.crc32 });
       },
       signal,
@@ -491,8 +493,9 @@ function md5({ buffers }: Payload): string {
 }
 
 /** Whether the target holds these bytes as that part. An etag is the MD5 unless the store encrypts. */
-function isSame(part: UploadedPart, body: Payload): boolean {
+async function isSame(part: UploadedPart, body: Payload): Promise<boolean> {
   if (part.checksum?.startsWith('crc32:')) return part.checksum === showCrc32(body.crc32);
+  if (part.checksum?.startsWith('crc64:')) return part.checksum === showCrc64(await crc64(body.buffers));
   return part.etag.toLowerCase() === md5(body);
 }
 

@@ -31,6 +31,7 @@ import { bare, Requests } from './requests';
 import type { UnsignedRequest, Vendor } from './requests';
 import type {
   BlobInfo,
+  Copier,
   ReadOptions,
   ReadReceipt,
   Store,
@@ -63,6 +64,8 @@ type Query = Readonly<Record<string, string>>;
 
 /** Of every part but the last, and compared by OSS only when the upload is completed. */
 const MIN_PART_BYTES = 100 * 1024;
+/** Far below what one request may copy (1 GiB): its answer is to come before the time-out of a silent connection. */
+const MAX_COPY_BYTES = 256 * 1024 * 1024;
 /** The most that OSS gives at once; of blobs it would give 100. */
 const PAGE = '1000';
 
@@ -74,12 +77,16 @@ export function openOss(options: OssOptions): Store {
 class OssStore implements Store {
   readonly description: string;
   readonly #requests: Requests;
+  readonly #bucket: string;
+  readonly #region: string;
   readonly #encryption: Headers;
   #bucketIsThere = false;
 
   constructor(options: OssOptions) {
     const { bucket, region, endpoint, cname, credentials, encryption, ...wire } = options;
     this.description = `oss://${bucket}`;
+    this.#bucket = bucket;
+    this.#region = region;
     const { origin, root } = ossAddress({ bucket, region, endpoint, cname });
     const sign = signing(bucket, root, new OssSigner(region), credentials);
     const vendor = { description: this.description, sign, errorOf, isThrottle, mayPass };
@@ -185,9 +192,9 @@ class OssStore implements Store {
       const body = payload(Buffer.from(`<CompleteMultipartUpload>${list.join('')}</CompleteMultipartUpload>`));
       const request = { method: 'POST', key, query: { uploadId }, body } as const;
       const { root, headers } = await this.#xml(request, 'CompleteMultipartUploadResult', about, signal);
-      const checksum = shown(headers[CRC64]);
-      if (checksum !== undefined && expected !== undefined) this.#assertHeld(expected, checksum, about);
-      return { created: true, etag: bare(textOf(root, 'ETag')), checksum, requestId: headers['x-oss-request-id'] };
+      const receipt = receiptOf(root, headers);
+      if (receipt.checksum !== undefined && expected !== undefined) this.#assertHeld(expected, receipt.checksum, about);
+      return receipt;
     },
 
     abort: async (key, uploadId, signal) => {
@@ -200,6 +207,34 @@ class OssStore implements Store {
 
     unfinished: (prefix, signal) => this.#unfinished(prefix, signal),
   };
+
+  /** OSS copies inside a region, from whatever bucket these credentials may read. */
+  copierFrom(source: Store): Copier | undefined {
+    if (!(source instanceof OssStore) || source.#region !== this.#region) return undefined;
+    const from = (key: string, ifMatch: string | undefined) => ({
+      'x-oss-copy-source': `/${source.#bucket}/${encodePath(key)}`,
+      ...(ifMatch === undefined ? {} : { 'x-oss-copy-source-if-match': `"${ifMatch}"` }),
+    });
+    return {
+      maxBytes: MAX_COPY_BYTES,
+
+      blob: async (sourceKey, key, { ifMatch }, signal) => {
+        const headers = { ...this.#encryption, ...from(sourceKey, ifMatch) };
+        const about = { key, source: source.description, sourceKey };
+        const answer = await this.#xml({ method: 'PUT', key, headers }, 'CopyObjectResult', about, signal);
+        return receiptOf(answer.root, answer.headers);
+      },
+
+      part: async (sourceKey, { offset, length, ifMatch }, key, uploadId, number, signal) => {
+        const range = { 'x-oss-copy-source-range': `bytes=${offset}-${offset + length - 1}` };
+        const query = { partNumber: String(number), uploadId };
+        const request = { method: 'PUT', key, query, headers: { ...from(sourceKey, ifMatch), ...range } } as const;
+        const about = { key, uploadId, part: number, source: source.description, sourceKey };
+        const { root, headers } = await this.#xml(request, 'CopyPartResult', about, signal);
+        return partOf(number, length, textOf(root, 'ETag'), shown(headers[CRC64]));
+      },
+    };
+  }
 
   /** Sends a body, and compares what the store answers about the bytes it holds now. */
   async #put(
@@ -381,6 +416,12 @@ function wanted(prefix: string): Query {
 
 function childrenOf(element: Element, name: string): readonly Element[] {
   return element.children.filter((child) => child.name === name);
+}
+
+/** Of a copy, the CRC64 may be missing. */
+function receiptOf(root: Element, headers: Headers): WriteReceipt {
+  const [etag, requestId] = [bare(textOf(root, 'ETag')), headers['x-oss-request-id']];
+  return { created: true, etag, checksum: shown(headers[CRC64]), requestId };
 }
 
 function partOf(number: number, length: number, etag: string | undefined, checksum: string | undefined): UploadedPart {

@@ -1,7 +1,7 @@
 /** Where a bucket is reached: its name in the host or in the path. */
 import { isIP } from 'node:net';
 import { ConfigurationError } from '../domain/errors';
-import { encodePath } from './s3-signer';
+import { encodePath } from './percent';
 
 export interface S3Address {
   /** `https://host[:port]` */

@@ -2,31 +2,13 @@
  * What a failed S3 request means, in one table. Goes by the code of the answer, then by its HTTP status, never by the
  * text.
  */
-import type { MigrationError, MigrationErrorOptions, Subject } from '../domain/errors';
-import {
-  BlobCorruptError,
-  BlobMissingError,
-  ConfigurationError,
-  RepositoryChangedError,
-  UnavailableError,
-} from '../domain/errors';
+import type { MigrationError, Subject } from '../domain/errors';
 import { joined } from './payload';
 import { TransportError } from './transport';
 import type { HttpReply } from './transport';
+import { errorOfVerdict, UNTRUSTED_BY_CODE } from './verdicts';
+import type { Failure, Verdict } from './verdicts';
 import { parseXml, textOf } from './xml';
-
-interface Failure {
-  /** Of the answer, or of a system error: `ECONNREFUSED`. */
-  readonly code: string | undefined;
-  /** Undefined where nobody answered. */
-  readonly status: number | undefined;
-  readonly message: string;
-  readonly requestId: string | undefined;
-  readonly headers: Readonly<Record<string, string>>;
-}
-
-type Meaning = 'configuration' | 'clock-skew' | 'missing' | 'changed' | 'corrupt' | 'unavailable';
-type Verdict = readonly [Meaning, string];
 
 const DENIED: Verdict = [
   'configuration',
@@ -40,10 +22,6 @@ const WRONG_KEY: Verdict = [
 const STALE: Verdict = ['configuration', 'The session token has expired or is invalid: provide fresh credentials.'];
 const WRONG_REGION: Verdict = ['configuration', 'The bucket lies in another region: correct region and endpoint.'];
 const NO_BUCKET: Verdict = ['configuration', 'There is no such bucket: correct its name, or create it.'];
-const UNTRUSTED: Verdict = [
-  'configuration',
-  'The certificate of the store is not trusted: correct the endpoint, or give the worker the authority (NODE_EXTRA_CA_CERTS).',
-];
 const MISSING: Verdict = ['missing', 'A blob is not in the store.'];
 const UNKNOWN_UPLOAD: Verdict = ['missing', 'The store knows no such upload: it was completed or aborted.'];
 const CHANGED: Verdict = ['changed', 'A blob was replaced while it was read.'];
@@ -53,8 +31,9 @@ const BUSY: Verdict = ['unavailable', 'The store asks to be left alone for a whi
 const AWAY: Verdict = ['unavailable', 'The store did not answer the request.'];
 const SHORT: Verdict = ['unavailable', 'A blob ended before the bytes that were asked for.'];
 
-const BY_CODE = new Map<string, Verdict>(
-  Object.entries<Verdict>({
+const BY_CODE = new Map<string, Verdict>([
+  ...UNTRUSTED_BY_CODE,
+  ...Object.entries<Verdict>({
     AccessDenied: DENIED,
     AllAccessDisabled: DENIED,
     AccountProblem: DENIED,
@@ -95,14 +74,8 @@ const BY_CODE = new Map<string, Verdict>(
     TooManyRequests: BUSY,
     OperationAborted: BUSY,
     ConditionalRequestConflict: BUSY,
-    CERT_HAS_EXPIRED: UNTRUSTED,
-    DEPTH_ZERO_SELF_SIGNED_CERT: UNTRUSTED,
-    SELF_SIGNED_CERT_IN_CHAIN: UNTRUSTED,
-    UNABLE_TO_VERIFY_LEAF_SIGNATURE: UNTRUSTED,
-    UNABLE_TO_GET_ISSUER_CERT_LOCALLY: UNTRUSTED,
-    ERR_TLS_CERT_ALTNAME_INVALID: UNTRUSTED,
   }),
-);
+]);
 
 /** For answers without a body, as those to HEAD, and for codes that are not above. */
 const BY_STATUS: Readonly<Record<number, Verdict>> = {
@@ -160,27 +133,7 @@ function brokenOff({ code, message }: TransportError): Failure {
 }
 
 function errorFrom(failure: Failure, subject: Subject): MigrationError {
-  const [meaning, message] = verdictOf(failure);
-  const { code, status, requestId } = failure;
-  const options = { subject: { ...subject, code, status, requestId }, cause: harmlessCause(failure) };
-  return build(meaning, message, options, failure);
-}
-
-function build(meaning: Meaning, message: string, options: MigrationErrorOptions, failure: Failure): MigrationError {
-  switch (meaning) {
-    case 'configuration':
-      return new ConfigurationError(message, options);
-    case 'clock-skew':
-      return new ConfigurationError(message, { ...options, subject: { ...options.subject, ...clocks(failure) } });
-    case 'missing':
-      return new BlobMissingError(message, options);
-    case 'changed':
-      return new RepositoryChangedError(message, options);
-    case 'corrupt':
-      return new BlobCorruptError(message, options);
-    case 'unavailable':
-      return new UnavailableError(message, { ...options, ...retryAfter(failure) });
-  }
+  return errorOfVerdict(verdictOf(failure), failure, subject);
 }
 
 function verdictOf({ code, status }: Failure): Verdict {
@@ -188,31 +141,4 @@ function verdictOf({ code, status }: Failure): Verdict {
   if (byCode) return byCode;
   if (status === undefined) return AWAY;
   return BY_STATUS[status] ?? (status >= 400 && status < 500 ? REFUSED : AWAY);
-}
-
-/**
- * The code and text of the answer and nothing else of it: beside them, an answer about a signature repeats what was
- * signed, session token included.
- */
-function harmlessCause({ code, message }: Failure): Error {
-  const cause = new Error(message);
-  cause.name = code ?? 'Error';
-  return cause;
-}
-
-function clocks({ headers }: Failure) {
-  const theirs = Date.parse(headers['date'] ?? '');
-  return {
-    workerClock: new Date().toISOString(),
-    storeClock: Number.isNaN(theirs) ? undefined : new Date(theirs).toISOString(),
-  };
-}
-
-/** Seconds, or a date. */
-function retryAfter({ headers }: Failure): { retryAfterMs?: number } {
-  const header = headers['retry-after'];
-  if (header === undefined) return {};
-  const seconds = Number(header);
-  const ms = Number.isNaN(seconds) ? Date.parse(header) - Date.now() : seconds * 1000;
-  return Number.isNaN(ms) ? {} : { retryAfterMs: Math.max(0, Math.round(ms)) };
 }

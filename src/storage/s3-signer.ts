@@ -8,6 +8,7 @@
  * that goes along, which is signed. Presigned URLs, over http too, are never signed otherwise.
  */
 import { createHmac, hash } from 'node:crypto';
+import { percentEncode } from './percent';
 
 export interface S3Credentials {
   readonly accessKeyId: string;
@@ -89,22 +90,11 @@ export class S3Signer {
   }
 }
 
-/** All but `A–Z a–z 0–9 - . _ ~ /` as `%XX`. What is encoded once more stays a part of the name: `%2F` is no slash. */
-export function encodePath(path: string): string {
-  return PLAIN.test(path) ? path : path.split('/').map(encode).join('/');
-}
-
-const PLAIN = /^[A-Za-z0-9\-._~/]*$/;
-
-function encode(text: string): string {
-  return encodeURIComponent(text).replace(/[!'()*]/g, (mark) => `%${mark.charCodeAt(0).toString(16).toUpperCase()}`);
-}
-
 /** Also as it is sent, so that nobody has to order or encode it again. A flag is sent with its `=`. */
 function canonicalQuery(query: Readonly<Record<string, string>>): string {
   return Object.keys(query)
     .sort()
-    .map((name) => `${encode(name)}=${encode(query[name]!)}`)
+    .map((name) => `${percentEncode(name)}=${percentEncode(query[name]!)}`)
     .join('&');
 }
 

@@ -16,12 +16,13 @@ import { showCrc32 } from './crc32';
 import { compareKeys } from './keys';
 import { joined, payload } from './payload';
 import type { Payload } from './payload';
+import { encodePath } from './percent';
 import { bare, Requests } from './requests';
 import type { UnsignedRequest } from './requests';
 import { addressOf } from './s3-address';
 import type { S3Address } from './s3-address';
 import { errorOf, isThrottle, mayPass } from './s3-errors';
-import { encodePath, S3Signer } from './s3-signer';
+import { S3Signer } from './s3-signer';
 import type { S3Credentials } from './s3-signer';
 import type {
   BlobInfo,

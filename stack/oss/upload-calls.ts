@@ -84,8 +84,9 @@ function partOf(call: Call): PartAddress {
   throw invalidArgument('PartNumber', text, message, '0017-00000220');
 }
 
-export const listParts: Handler = async (call, { uploads }) => {
+export const listParts: Handler = async (call, { storage, uploads }) => {
   const { bucket, key } = objectOf(call);
+  await storage.createdMs(bucket); // throws NoSuchBucket
   const id = call.query.get('uploadId') ?? '';
   const limit = numberOf(call, 'max-parts', MAX_LISTED, MAX_LISTED);
   const after = numberOf(call, 'part-number-marker', 0, Infinity, 0);

@@ -5,6 +5,11 @@ test('the CRC32 is the one of zlib, Lucene and S3', () => {
   expect(showCrc32(crc32(Buffer.from('123456789')))).toBe('crc32:cbf43926');
 });
 
+test('no bytes change nothing, wherever they lie', () => {
+  for (const empty of [Buffer.alloc(0), Buffer.from(new ArrayBuffer(0))])
+    expect(crc32(empty, 0xcbf43926)).toBe(0xcbf43926);
+});
+
 test('two CRC32 combine to that of the bytes one after the other', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 5_000 }), fc.uint8Array({ maxLength: 5_000 }), (a, b) => {

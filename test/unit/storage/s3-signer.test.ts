@@ -2,7 +2,8 @@
 import { createHash, createHmac } from 'node:crypto';
 import { SignatureV4 } from '@smithy/signature-v4';
 import fc from 'fast-check';
-import { encodePath, S3Signer } from '../../../src/storage/s3-signer';
+import { encodePath } from '../../../src/storage/percent';
+import { S3Signer } from '../../../src/storage/s3-signer';
 import type { S3Credentials } from '../../../src/storage/s3-signer';
 
 const KEYS: S3Credentials = { accessKeyId: 'AKIAEXAMPLE', secretAccessKey: 'wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY' };
