@@ -324,7 +324,8 @@ export function describeStore(name: string, open: () => Promise<OpenedStore>): v
           const parts = [];
           for (const number of [1, 2, 3])
             parts.push(await copier.part('from', range(number), 'to/it', id, number, NEVER));
-          expect(await store.uploads.parts('to/it', id, NEVER)).toEqual(parts);
+          // OSS tells the checksum of a copied part when parts are listed, not when it copies.
+          expect(await store.uploads.parts('to/it', id, NEVER)).toMatchObject(parts);
           const receipt = await store.uploads.complete('to/it', id, parts, NEVER);
           if (opened.sumsCopiedParts ?? true) expect(await checksumsOf(body)).toContain(receipt.checksum);
           expect((await read('to/it')).equals(body)).toBe(true);
