@@ -4,6 +4,7 @@
 import { request as overHttp } from 'node:http';
 import { request as overHttps } from 'node:https';
 import type { Socket } from 'node:net';
+import type { SecureContext } from 'node:tls';
 import { SocksClient } from 'socks';
 import { buildConnector } from 'undici';
 
@@ -29,6 +30,8 @@ export interface Destination {
 export interface TlsOptions {
   /** PEM; instead of the authorities that Node knows. */
   readonly ca?: string;
+  /** Or this, made once for all connections. */
+  readonly secureContext?: SecureContext;
   /** Milliseconds, for the proxy's answer and again for TLS. */
   readonly timeout: number;
 }

@@ -15,8 +15,11 @@ export interface Filling {
   readonly filled: number;
   /** At most as much as is left. */
   take(chunk: Buffer): void;
-  /** The rest of the buffer that is filled next; empty when all are full. Whoever writes into it calls `advance`. */
-  rest(): Buffer;
+  /**
+   * The rest of the buffer that is filled next, `atMost` bytes of it; empty when all are full. Whoever writes into it
+   * calls `advance`.
+   */
+  rest(atMost?: number): Buffer;
   advance(bytes: number): void;
 }
 
@@ -32,9 +35,9 @@ export function fill(buffers: readonly Buffer[]): Filling {
     get filled() {
       return filled;
     },
-    rest(): Buffer {
+    rest(atMost = Infinity): Buffer {
       skipFull();
-      return buffers[current]?.subarray(offset) ?? Buffer.alloc(0);
+      return buffers[current]?.subarray(offset, offset + atMost) ?? Buffer.alloc(0);
     },
     advance(bytes: number): void {
       offset += bytes;

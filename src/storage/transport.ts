@@ -1,18 +1,16 @@
 /**
  * One HTTP exchange with a store, its body read straight into the memory of who asked. Knows nothing of any vendor.
- * Two lanes behind one interface: undici for everything (here), and the express lane for plain answers.
+ * Two lanes behind one interface: the express lane, on sockets, and undici for what goes through a proxy.
  *
- * No exchange can hang: connecting is bounded, and so is every moment without a byte in either direction. Nothing is
- * sent twice: who asked decides what may be repeated.
+ * No exchange can hang: connecting is bounded, and so is every moment without a byte in either direction. Who asked
+ * decides what is repeated; but a request other than POST goes once more to a new connection (in the express lane) where
+ * a kept one turns out to have ended before the answer's first byte.
  */
-import type { Socket } from 'node:net';
-import { Readable } from 'node:stream';
-import { Agent, buildConnector } from 'undici';
-import type { Dispatcher } from 'undici';
-import { onAbort } from './abort';
-import { fill } from './memory';
-import type { Filling } from './memory';
+import { openExpress } from './express';
 import type { Payload } from './payload';
+import { openUndici } from './undici';
+
+export { TransportError } from './wire';
 
 export interface TransportOptions {
   /** `https://host[:port]`: every request goes there. */
@@ -23,6 +21,10 @@ export interface TransportOptions {
   readonly connections?: number;
   /** Default 5,000 to connect (TLS included) and 30,000 without a byte in either direction. */
   readonly timeouts?: { readonly connectMs: number; readonly idleMs: number };
+  /** `socks5:`, `socks5h:`, `http:` or `https:`; it resolves the names. */
+  readonly proxy?: string;
+  /** Default: express, undici through a proxy. */
+  readonly lane?: 'express' | 'undici';
 }
 
 export interface HttpRequest {
@@ -58,174 +60,8 @@ export interface Transport {
   close(): Promise<void>;
 }
 
-/** The exchange broke before the whole answer was here. The store may have done what was asked. */
-export class TransportError extends Error {
-  constructor(
-    message: string,
-    /** Node's or undici's, e.g. `ECONNRESET`, `UND_ERR_SOCKET`. */
-    readonly code: string | undefined,
-    /** Bytes of the answer's body that are in the memory that `into` gave. */
-    readonly received: number,
-    options?: { readonly cause?: unknown },
-  ) {
-    super(message, options);
-  }
-}
-
-/** Larger than any answer of a store but a blob: listings have a few hundred KiB. */
-const MAX_UNASKED_BYTES = 16 * 1024 * 1024;
-const CONNECTIONS = 256;
-const TIMEOUTS = { connectMs: 5_000, idleMs: 30_000 };
-/** Below the shortest that stores keep an idle connection (OSS: a minute), so that they seldom end one under a request. */
-const KEEP_ALIVE_MS = 20_000;
-
+/** Express, but for what only undici does: proxies. Connects to nothing yet. */
 export function openTransport(options: TransportOptions): Transport {
-  return new UndiciTransport(options);
-}
-
-class UndiciTransport implements Transport {
-  readonly #agent: Agent;
-
-  constructor(private readonly options: TransportOptions) {
-    const { connectMs, idleMs } = options.timeouts ?? TIMEOUTS;
-    const connect = buildConnector({ timeout: connectMs, ...(options.ca === undefined ? {} : { ca: options.ca }) });
-    this.#agent = new Agent({
-      connections: options.connections ?? CONNECTIONS,
-      pipelining: 1,
-      keepAliveTimeout: KEEP_ALIVE_MS,
-      // Undici's own clocks do not see a slow upload that still moves; the socket's does, in both directions.
-      headersTimeout: 0,
-      bodyTimeout: 0,
-      connect: (target, done) =>
-        connect(target, (error, socket) => {
-          if (error) return done(nodesOwn(error, connectMs), null);
-          done(null, watched(socket, idleMs));
-        }),
-    });
-  }
-
-  send(request: HttpRequest, options: SendOptions): Promise<HttpReply> {
-    options.signal.throwIfAborted();
-    return new Promise<HttpReply>((resolve, reject) => {
-      const exchange = new Exchange(request.method === 'HEAD' ? { signal: options.signal } : options, resolve, reject);
-      const { body } = request;
-      this.#agent.dispatch(
-        {
-          origin: this.options.origin,
-          method: request.method,
-          path: request.path,
-          // Else undici ends the connection after every HEAD, which makes it three times as dear as a GET.
-          reset: false,
-          headers: body ? { ...request.headers, 'content-length': String(body.length) } : { ...request.headers },
-          body: body === undefined ? null : body.buffers.length === 1 ? body.buffers[0]! : Readable.from(body.buffers),
-        },
-        exchange,
-      );
-    });
-  }
-
-  async close(): Promise<void> {
-    await this.#agent.destroy();
-  }
-}
-
-/** As a socket that is too slow to connect would say it, whoever opens it. */
-function nodesOwn(error: Error, connectMs: number): Error {
-  if ((error as NodeJS.ErrnoException).code !== 'UND_ERR_CONNECT_TIMEOUT') return error;
-  return Object.assign(new Error(`no connection within ${connectMs} ms`), { code: 'ETIMEDOUT' });
-}
-
-/** Node's own clock of a socket: any byte read, and any progress of a write, starts it again. */
-function watched(socket: Socket, idleMs: number): Socket {
-  socket.setTimeout(idleMs, () => {
-    socket.destroy(Object.assign(new Error(`not a byte for ${idleMs} ms`), { code: 'ETIMEDOUT' }));
-  });
-  return socket;
-}
-
-/** What undici tells of one exchange, until it settles once. */
-class Exchange implements Dispatcher.DispatchHandler {
-  #status = 0;
-  #headers: Record<string, string> = {};
-  #filling: Filling | undefined;
-  readonly #chunks: Buffer[] = [];
-  #unasked = 0;
-  #controller: Dispatcher.DispatchController | undefined;
-  #refusal: { readonly error: unknown } | undefined;
-  readonly #stopWaiting: () => void;
-
-  constructor(
-    private readonly options: SendOptions,
-    private readonly resolve: (reply: HttpReply) => void,
-    private readonly reject: (error: unknown) => void,
-  ) {
-    this.#stopWaiting = onAbort(options.signal, () => this.#give(options.signal.reason));
-  }
-
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller;
-    if (this.#refusal) controller.abort(asError(this.#refusal.error));
-  }
-
-  onResponseStart(
-    _: Dispatcher.DispatchController,
-    status: number,
-    headers: Record<string, string | string[] | undefined>,
-  ): void {
-    this.#status = status;
-    for (const [name, value] of Object.entries(headers)) {
-      this.#headers[name.toLowerCase()] = Array.isArray(value) ? value.at(-1)! : String(value);
-    }
-    const length = this.#headers['content-length'];
-    const { into } = this.options;
-    if (into === undefined || status < 200 || status > 299 || length === undefined) return;
-    try {
-      this.#filling = fill(into(Number(length), this.#headers));
-    } catch (error) {
-      this.#give(error);
-    }
-  }
-
-  onResponseData(_: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#refusal) return;
-    if (this.#filling) return this.#filling.take(chunk);
-    this.#unasked += chunk.length;
-    if (this.#unasked > MAX_UNASKED_BYTES) {
-      return this.#give(new TransportError('an answer is larger than any store sends', undefined, 0));
-    }
-    this.#chunks.push(chunk);
-  }
-
-  onResponseEnd(): void {
-    this.#settle();
-    this.resolve({ status: this.#status, headers: this.#headers, body: this.#filling?.buffers ?? this.#chunks });
-  }
-
-  onResponseError(_: Dispatcher.DispatchController, error: Error): void {
-    this.#settle();
-    const { code } = error as NodeJS.ErrnoException;
-    const refusal = this.#refusal ?? {
-      error: new TransportError(error.message || String(code), code, this.#filling?.filled ?? 0, { cause: error }),
-    };
-    this.reject(refusal.error);
-  }
-
-  /** Ends the exchange, which rejects with exactly `error`. */
-  #give(error: unknown): void {
-    this.#refusal ??= { error };
-    this.#controller?.abort(asError(error));
-    // Waiting for a connection: undici would tell only when there is one.
-    if (this.#controller === undefined) {
-      this.#settle();
-      this.reject(error);
-    }
-  }
-
-  #settle(): void {
-    this.#stopWaiting();
-  }
-}
-
-function asError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error));
+  const lane = options.proxy === undefined ? (options.lane ?? 'express') : 'undici';
+  return lane === 'express' ? openExpress(options) : openUndici(options);
 }
