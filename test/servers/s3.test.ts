@@ -61,14 +61,17 @@ function open(bucket: string, more: Partial<S3Options> = {}) {
   return openS3({ bucket, region: 'us-east-1', endpoint: server.endpoint, pathStyle: true, credentials, ...more });
 }
 
-describeStore('S3', async () => {
-  const bucket = await newBucket();
-  return {
-    store: open(bucket),
-    createsAtomically: false,
-    sumsCopiedParts: false,
-    cleanup: () => rm(join(folder, 'root', bucket), { recursive: true }),
-  };
+// Each lane of the transport is the other's check.
+describe.each(['express', 'undici'] as const)('through the %s lane', (lane) => {
+  describeStore('S3', async () => {
+    const bucket = await newBucket();
+    return {
+      store: open(bucket, { lane }),
+      createsAtomically: false,
+      sumsCopiedParts: false,
+      cleanup: () => rm(join(folder, 'root', bucket), { recursive: true }),
+    };
+  });
 });
 
 describe('a worker whose clock is an hour off', () => {
