@@ -19,6 +19,7 @@ export type Operation =
   | 'GetObject'
   | 'HeadObject'
   | 'GetObjectMeta'
+  | 'GetObjectAcl'
   | 'DeleteObject'
   | 'InitiateMultipartUpload'
   | 'UploadPart'
@@ -100,9 +101,10 @@ function bucketOperation(method: string, has: Has, { query }: Address): Operatio
 }
 
 function objectOperation(method: string, has: Has, isCopy: boolean): Operation | undefined {
-  if (has('acl')) throw new OssError('NotImplemented');
+  if (has('acl') && method !== 'GET') throw new OssError('NotImplemented');
   switch (method) {
     case 'GET':
+      if (has('acl')) return 'GetObjectAcl';
       return has('uploadId') ? 'ListParts' : 'GetObject';
     case 'HEAD':
       return has('objectMeta') ? 'GetObjectMeta' : 'HeadObject';

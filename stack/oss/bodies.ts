@@ -119,6 +119,7 @@ export async function breakOff(fault: Pick<Break, 'do'>, socket: Socket): Promis
     if (!socket.destroyed) await once(socket, 'close');
     throw new ConnectionGone('The client had enough of waiting.');
   }
+  while (socket.writableLength > 0 && !socket.destroyed) await sleep(FLUSH_MS);
   await sleep(FLUSH_MS);
   socket.resetAndDestroy();
   throw new ConnectionGone('The script reset the connection.');
@@ -168,8 +169,8 @@ async function* dripping(bytes: AsyncIterable<Buffer>, bytesPerSecond: number): 
   for await (const chunk of bytes) {
     for (let at = 0; at < chunk.length; at += size) {
       const drip = chunk.subarray(at, at + size);
-      yield drip;
       await sleep((drip.length / bytesPerSecond) * 1000);
+      yield drip;
     }
   }
 }

@@ -43,6 +43,7 @@ export async function listPage(source: KeySource, query: ListQuery): Promise<Lis
     (closed !== undefined && name.startsWith(closed));
   let last = '';
   for await (const key of source.keys(prefix, skip)) {
+    if (compareKeys(key, after) <= 0) continue; // a folder that the marker lies in
     if (keys.length + commonPrefixes.length === limit) return { keys, commonPrefixes, next: last };
     const group = groupOf(key, prefix, delimiter);
     if (group === undefined) keys.push(key);
@@ -59,29 +60,31 @@ export function groupOf(key: string, prefix: string, delimiter: string): string 
   return at < 0 ? undefined : key.slice(0, at + delimiter.length);
 }
 
+interface Wanted {
+  readonly prefix: string;
+  readonly skip: (keyOrFolder: string) => boolean;
+  readonly isObject: (folderKey: string) => boolean;
+}
+
 /** Files below folders, with what each folder held while its modification time stays the same. */
 export class Folders {
   private readonly remembered = new Map<string, { readonly mtimeNs: bigint; readonly names: readonly string[] }>();
   private count = 0;
 
-  /** The files below a folder as keys. What vanishes meanwhile is left out. */
-  below(root: string): KeySource {
-    return { keys: (prefix, skip) => this.walk(root, '', prefix, skip) };
+  /** The files below a folder as keys, and folders that are objects themselves. What vanishes meanwhile is left out. */
+  below(root: string, isObject: (folderKey: string) => boolean = () => false): KeySource {
+    return { keys: (prefix, skip) => this.walk(root, '', { prefix, skip, isObject }) };
   }
 
-  private async *walk(
-    folder: string,
-    base: string,
-    prefix: string,
-    skip: (name: string) => boolean,
-  ): AsyncGenerator<string> {
+  private async *walk(folder: string, base: string, wanted: Wanted): AsyncGenerator<string> {
+    const { prefix, skip, isObject } = wanted;
     for (const name of await this.namesIn(folder)) {
       const key = base + name;
       const isFolder = name.endsWith('/');
-      const isWanted = key.startsWith(prefix) || (isFolder && prefix.startsWith(key));
-      if (!isWanted || skip(key)) continue;
-      if (isFolder) yield* this.walk(path.join(folder, name), key, prefix, skip);
-      else yield key;
+      const isBelow = key.startsWith(prefix);
+      if (!(isBelow || (isFolder && prefix.startsWith(key))) || skip(key)) continue;
+      if (!isFolder || (isBelow && isObject(key))) yield key;
+      if (isFolder && !skip(key)) yield* this.walk(path.join(folder, name), key, wanted);
     }
   }
 

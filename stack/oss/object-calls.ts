@@ -10,6 +10,7 @@ import {
   keptHeaders,
   MAX_BODY_BYTES,
   objectOf,
+  OWNER,
   quoted,
   readXml,
   textHeader,
@@ -87,6 +88,11 @@ export const getObjectMeta: Handler = async (call, service) => {
   const object = await lookOrThrow(call, service);
   const headers = { ...checksumHeaders(object.metadata), 'last-modified': new Date(object.modifiedMs).toUTCString() };
   return { status: 200, headers: { ...headers, 'content-length': String(object.size) } };
+};
+
+export const getObjectAcl: Handler = async (call, service) => {
+  await lookOrThrow(call, service);
+  return xmlReply('AccessControlPolicy', { Owner: OWNER, AccessControlList: { Grant: 'default' } });
 };
 
 async function lookOrThrow(call: Call, { storage }: Service): Promise<StoredObject> {

@@ -37,10 +37,15 @@ export class Records {
     return new Records(await open(file, 'a'), known);
   }
 
-  /** The metadata of this very file, or undefined when another one lies there now. */
+  /** The metadata of this very file or folder, or undefined when another one lies there now. */
   find(name: string, stats: BigIntStats): Metadata | undefined {
     const found = this.known.get(name);
     return found?.state === stateOf(stats) ? found.metadata : undefined;
+  }
+
+  /** Whether anything was recorded under that name, of whatever state. */
+  has(name: string): boolean {
+    return this.known.has(name);
   }
 
   /** Returns when the record would survive the end of this process. */
@@ -70,6 +75,8 @@ function replay(line: string, known: Map<string, { state: string; metadata: Meta
   else known.set(name, { state, metadata });
 }
 
+/** A folder changes with what lies in it; what is recorded of one, that somebody put it as an object, stays true. */
 function stateOf(stats: BigIntStats): string {
+  if (stats.isDirectory()) return 'folder';
   return `${stats.ino}-${stats.size}-${stats.mtimeNs}`;
 }

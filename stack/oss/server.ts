@@ -35,6 +35,7 @@ const HANDLERS: Readonly<Record<Operation, Handler>> = {
   GetObject: objects.getObject,
   HeadObject: objects.headObject,
   GetObjectMeta: objects.getObjectMeta,
+  GetObjectAcl: objects.getObjectAcl,
   DeleteObject: objects.deleteObject,
   InitiateMultipartUpload: uploads.initiateMultipartUpload,
   UploadPart: uploads.uploadPart,

@@ -29,7 +29,7 @@ interface Claim {
   readonly credential: string;
   readonly signature: string;
   readonly additional: readonly string[];
-  readonly dateTime: string;
+  readonly time: { readonly text: string; readonly ms: number };
   readonly token: string | undefined;
   /** What was signed: of a presigned request, the query without the signature itself. */
   readonly signed: Signed;
@@ -40,7 +40,7 @@ export function verify(request: Signed, keys: Keys, nowMs: number): string | und
   const query = new Map(request.query);
   const claim = query.has('x-oss-signature') ? presigned(request, query, nowMs) : signedInHeader(request, query, nowMs);
   const [accessKeyId = '', date = '', region = '', product, terminator] = claim.credential.split('/');
-  if (product !== 'oss' || terminator !== TERMINATOR || date !== claim.dateTime.slice(0, 8)) {
+  if (product !== 'oss' || terminator !== TERMINATOR || date !== dayOf(claim.time.ms)) {
     throw invalidArgument('Credential', claim.credential, 'Invalid Credential in Authorization.');
   }
   if (accessKeyId !== keys.accessKeyId) throw unknownKey(accessKeyId);
@@ -51,6 +51,11 @@ export function verify(request: Signed, keys: Keys, nowMs: number): string | und
   checkToken(claim.token, keys, nowMs);
   checkSignature(claim, `${date}/${region}/${product}/${terminator}`, keys.secretAccessKey);
   return claim.token;
+}
+
+/** `20060102`, in UTC. */
+function dayOf(ms: number): string {
+  return new Date(ms).toISOString().slice(0, 10).replaceAll('-', '');
 }
 
 function unknownKey(accessKeyId: string): OssError {
@@ -72,17 +77,16 @@ function signedInHeader(request: Signed, query: ReadonlyMap<string, string>, now
     throw invalidArgument('x-oss-content-sha256', headers['x-oss-content-sha256'] ?? '', message, '0002-00000214');
   }
   const fields = authorizationFields(authorization.slice(ALGORITHM.length));
-  const dateTime = requestTime(request);
-  const skewMs = Math.abs(nowMs - toMs(dateTime));
-  if (!(skewMs <= MAX_SKEW_MS)) {
-    const details = { MaxAllowedSkewMilliseconds: String(MAX_SKEW_MS), RequestTime: dateTime };
+  const time = requestTime(request);
+  if (Math.abs(nowMs - time.ms) > MAX_SKEW_MS) {
+    const details = { MaxAllowedSkewMilliseconds: String(MAX_SKEW_MS), RequestTime: time.text };
     throw new OssError('RequestTimeTooSkewed', { details: { ...details, ServerTime: new Date(nowMs).toISOString() } });
   }
   return {
     credential: fields.get('Credential') ?? '',
     signature: fields.get('Signature') ?? '',
     additional: additionalHeaders(fields.get('AdditionalHeaders')),
-    dateTime,
+    time,
     token: headers['x-oss-security-token'],
     signed: request,
   };
@@ -105,15 +109,15 @@ function additionalHeaders(text = ''): string[] {
   return names.filter((name) => name !== '' && !isAlwaysSigned(name)).sort();
 }
 
-/** In the form that is signed, `20060102T150405Z`: from `x-oss-date`, else from `Date`, in either of its spellings. */
-function requestTime({ headers }: Signed): string {
-  const given = headers['x-oss-date'] ?? headers.date;
-  if (given === undefined) {
+/** `x-oss-date`, else `Date`: it is signed as it was sent, in either of its spellings. */
+function requestTime({ headers }: Signed): { readonly text: string; readonly ms: number } {
+  const text = headers['x-oss-date'] ?? headers.date;
+  if (text === undefined) {
     throw new OssError('AccessDenied', { message: 'OSS authentication requires a valid Date.' });
   }
-  const ms = toMs(given);
+  const ms = toMs(text);
   if (Number.isNaN(ms)) throw new OssError('AccessDenied', { message: 'The date of the request is not valid.' });
-  return new Date(ms).toISOString().replace(/[-:]|\.\d+/g, '');
+  return { text, ms };
 }
 
 /** NaN for what is no date. */
@@ -127,20 +131,20 @@ function toMs(text: string): number {
 function presigned(request: Signed, query: ReadonlyMap<string, string>, nowMs: number): Claim {
   const value = (name: string) => query.get(name) ?? '';
   if (value('x-oss-signature-version') !== ALGORITHM) throw versionOneIsClosed();
-  const dateTime = value('x-oss-date');
+  const time = { text: value('x-oss-date'), ms: toMs(value('x-oss-date')) };
   const expires = Number(value('x-oss-expires'));
   if (!Number.isInteger(expires) || expires < 1 || expires > MAX_EXPIRES_S) {
     throw invalidArgument('x-oss-expires', value('x-oss-expires'), 'x-oss-expires is between 1 second and 7 days.');
   }
-  const endsMs = toMs(dateTime) + expires * 1000;
-  if (!(nowMs <= endsMs)) {
+  if (Number.isNaN(time.ms)) throw invalidArgument('x-oss-date', time.text, 'The x-oss-date is not valid.');
+  if (nowMs > time.ms + expires * 1000) {
     throw new OssError('AccessDenied', { message: 'Request has expired.', ec: '0002-00000069' });
   }
   return {
     credential: value('x-oss-credential'),
     signature: value('x-oss-signature'),
     additional: additionalHeaders(value('x-oss-additional-headers')),
-    dateTime,
+    time,
     token: query.get('x-oss-security-token'),
     signed: { ...request, query: request.query.filter(([name]) => name !== 'x-oss-signature') },
   };
@@ -158,7 +162,7 @@ function checkToken(token: string | undefined, keys: Keys, nowMs: number): void 
 function checkSignature(claim: Claim, scope: string, secret: string): void {
   const canonical = canonicalRequest(claim.signed, claim.additional);
   const digest = createHash('sha256').update(canonical).digest('hex');
-  const stringToSign = [ALGORITHM, claim.dateTime, scope, digest].join('\n');
+  const stringToSign = [ALGORITHM, claim.time.text, scope, digest].join('\n');
   const steps = [...scope.split('/'), stringToSign];
   const expected = steps.reduce<Buffer>(hmac, Buffer.from(`aliyun_v4${secret}`)).toString('hex');
   if (expected === claim.signature) return;

@@ -1,6 +1,7 @@
 // Buckets and objects as folders and files: key `a/b` of bucket `B` is `<root>/B/a/b`, also when somebody else, as a
 // node with an `fs` repository, wrote it. What is ours lies in `<root>/.oss`: no bucket can be called so, and it is on
-// the file system of the buckets, so that a rename publishes a whole file.
+// the file system of the buckets, so that a rename publishes a whole file. A key with a slash at its end, which clients
+// put for a folder, is an empty object: the folder, when a record says that somebody put it.
 import { randomUUID } from 'node:crypto';
 import type { BigIntStats } from 'node:fs';
 import { link, lstat, mkdir, open, readdir, rename, rm, rmdir, unlink } from 'node:fs/promises';
@@ -9,7 +10,7 @@ import path from 'node:path';
 import { checksumsOf, chunksOf, startChecksums } from './checksums';
 import type { Checksums } from './checksums';
 import { OssError } from './errors';
-import { Folders } from './listing';
+import { Folders, listPage } from './listing';
 import type { KeySource } from './listing';
 import { Records } from './records';
 import type { Metadata } from './records';
@@ -109,10 +110,9 @@ export class Storage {
 
   /** Throws BucketNotEmpty while there are objects; empty folders are none. */
   async removeBucket(bucket: string): Promise<void> {
-    await this.createdMs(bucket);
-    if (!(await removeEmptyTree(this.folderOf(bucket)))) {
-      throw new OssError('BucketNotEmpty', { details: { BucketName: bucket } });
-    }
+    const { keys } = await listPage(await this.keys(bucket), { prefix: '', delimiter: '', after: '', limit: 1 });
+    if (keys.length === 0 && (await removeEmptyTree(this.folderOf(bucket)))) return;
+    throw new OssError('BucketNotEmpty', { details: { BucketName: bucket } });
   }
 
   /** Throws NoSuchKey and NoSuchBucket. */
@@ -126,7 +126,7 @@ export class Storage {
     }
     try {
       const stats = await file.stat({ bigint: true });
-      if (!stats.isFile()) throw absent;
+      if (!this.isObject(`${bucket}/${key}`, stats)) throw absent;
       return { file, ...sizeAndTime(stats), metadata: await this.metadataOf(`${bucket}/${key}`, file, stats) };
     } catch (error) {
       await file.close();
@@ -136,9 +136,8 @@ export class Storage {
 
   /** The same without its bytes, or undefined when nothing is there. */
   async look(bucket: string, key: string): Promise<StoredObject | undefined> {
-    const location = this.fileOf(bucket, key);
-    const stats = location === undefined ? undefined : await ifThere(lstat(location, { bigint: true }));
-    if (!stats?.isFile()) return undefined;
+    const stats = await this.statsOf(bucket, key);
+    if (stats === undefined) return undefined;
     const metadata = this.records.find(`${bucket}/${key}`, stats);
     if (metadata !== undefined) return { key, ...sizeAndTime(stats), metadata };
     const opened = await this.read(bucket, key).catch((error: unknown) => {
@@ -152,16 +151,16 @@ export class Storage {
   /** Keys in listing order. Throws NoSuchBucket. */
   async keys(bucket: string): Promise<KeySource> {
     await this.createdMs(bucket);
-    return this.folders.below(this.folderOf(bucket));
+    const isPut = (key: string) => this.records.has(`${bucket}/${key}`);
+    return this.folders.below(this.folderOf(bucket), isPut);
   }
 
   /** Idempotent. Throws NoSuchBucket. */
   async delete(bucket: string, key: string): Promise<void> {
     await this.createdMs(bucket);
-    const location = this.fileOf(bucket, key);
-    if (location === undefined || !(await ifThere(lstat(location)))?.isFile()) return;
-    await ifThere(unlink(location));
-    await this.records.delete(`${bucket}/${key}`);
+    const stats = await this.statsOf(bucket, key);
+    if (stats?.isFile()) await ifThere(unlink(this.fileOf(bucket, key) ?? ''));
+    if (stats !== undefined) await this.records.delete(`${bucket}/${key}`);
   }
 
   /** Throws InvalidObjectName for a key that cannot be a file here, NoSuchBucket. */
@@ -176,8 +175,7 @@ export class Storage {
 
   /** Whether an object is there now; deciding on it is `publish`'s, atomically. */
   async exists(bucket: string, key: string): Promise<boolean> {
-    const location = this.fileOf(bucket, key);
-    return location !== undefined && ((await ifThere(lstat(location)))?.isFile() ?? false);
+    return (await this.statsOf(bucket, key)) !== undefined;
   }
 
   /** Bytes to a file of their own; nothing is left of them when their source fails. */
@@ -214,6 +212,7 @@ export class Storage {
   async publish(staged: Staged, bucket: string, key: string, options: PublishOptions): Promise<StoredObject> {
     try {
       const location = this.fileOf(bucket, key) ?? '';
+      if (key.endsWith('/')) return await this.publishFolder(staged, location, bucket, key, options);
       const stats = await lstat(staged.file, { bigint: true });
       await this.place(staged.file, location, options.forbidOverwrite);
       await this.records.set(`${bucket}/${key}`, stats, options.metadata);
@@ -221,6 +220,25 @@ export class Storage {
     } finally {
       await rm(staged.file, { force: true });
     }
+  }
+
+  private async publishFolder(
+    staged: Staged,
+    location: string,
+    bucket: string,
+    key: string,
+    { forbidOverwrite, metadata }: PublishOptions,
+  ): Promise<StoredObject> {
+    if (staged.size > 0) {
+      throw new OssError('InvalidObjectName', {
+        message: 'This server keeps objects as files: a folder holds no bytes.',
+      });
+    }
+    if (forbidOverwrite && (await this.exists(bucket, key))) throw new OssError('FileAlreadyExists');
+    await makeFolder(location);
+    const stats = await lstat(location, { bigint: true });
+    await this.records.set(`${bucket}/${key}`, stats, metadata);
+    return { key, ...sizeAndTime(stats), metadata };
   }
 
   private async place(staged: string, location: string, forbidOverwrite: boolean): Promise<void> {
@@ -238,21 +256,22 @@ export class Storage {
 
   /** Returns when another attempt may succeed. */
   private async makeWay(location: string, { code }: NodeJS.ErrnoException): Promise<void> {
-    const taken = new OssError('InvalidObjectName', {
-      message: 'This server keeps objects as files: a key cannot be both an object and the folder of another one.',
-    });
-    if (code === 'ENOENT') {
-      await mkdir(path.dirname(location), { recursive: true, mode: FOLDER_MODE }).catch(
-        (error: NodeJS.ErrnoException) => {
-          throw error.code === 'EEXIST' || error.code === 'ENOTDIR' ? taken : error;
-        },
-      );
-      return;
-    }
-    if (code === 'ENOTDIR') throw taken;
+    if (code === 'ENOENT') return makeFolder(path.dirname(location));
+    if (code === 'ENOTDIR') throw isTaken();
     const isFolder = (await ifThere(lstat(location)))?.isDirectory() ?? false;
     if (code === 'EEXIST' && !isFolder) throw new OssError('FileAlreadyExists');
-    if (isFolder && !(await removeEmptyTree(location))) throw taken;
+    if (isFolder && !(await removeEmptyTree(location))) throw isTaken();
+  }
+
+  /** Of what is an object under this key. */
+  private async statsOf(bucket: string, key: string): Promise<BigIntStats | undefined> {
+    const location = this.fileOf(bucket, key);
+    const stats = location === undefined ? undefined : await ifThere(lstat(location, { bigint: true }));
+    return stats !== undefined && this.isObject(`${bucket}/${key}`, stats) ? stats : undefined;
+  }
+
+  private isObject(name: string, stats: BigIntStats): boolean {
+    return name.endsWith('/') ? this.records.find(name, stats) !== undefined && stats.isDirectory() : stats.isFile();
   }
 
   private folderOf(bucket: string): string {
@@ -265,7 +284,7 @@ export class Storage {
     if (/^[/\\]/.test(key) || Buffer.byteLength(key) > MAX_KEY_BYTES) {
       throw new OssError('InvalidObjectName', { details: { ObjectName: key } });
     }
-    const segments = key.split('/');
+    const segments = key.replace(/\/$/, '').split('/');
     const isFile = segments.every(
       (one) => !['', '.', '..'].includes(one) && !one.includes('\0') && Buffer.byteLength(one) <= MAX_SEGMENT_BYTES,
     );
@@ -296,7 +315,18 @@ export function etagOf(sums: Checksums): string {
 }
 
 function sizeAndTime(stats: BigIntStats): { size: number; modifiedMs: number } {
-  return { size: Number(stats.size), modifiedMs: Number(stats.mtimeMs) };
+  return { size: stats.isDirectory() ? 0 : Number(stats.size), modifiedMs: Number(stats.mtimeMs) };
+}
+
+function isTaken(): OssError {
+  const message = 'This server keeps objects as files: a key cannot be both an object and the folder of another one.';
+  return new OssError('InvalidObjectName', { message });
+}
+
+async function makeFolder(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true, mode: FOLDER_MODE }).catch((error: NodeJS.ErrnoException) => {
+    throw error.code === 'EEXIST' || error.code === 'ENOTDIR' ? isTaken() : error;
+  });
 }
 
 /** Absent is what a path that leads nowhere is, too. */

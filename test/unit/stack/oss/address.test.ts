@@ -40,6 +40,7 @@ test.each([
   ['GET', '/b/k?uploadId=U', 'ListParts'],
   ['DELETE', '/b/k?uploadId=U', 'AbortMultipartUpload'],
   ['HEAD', '/b/k?objectMeta', 'GetObjectMeta'],
+  ['GET', '/b/k?acl', 'GetObjectAcl'],
 ])('%s %s is %s', (method, url, operation) => {
   expect(operationOf(method, addressOf('localhost', url), {})).toBe(operation);
 });

@@ -69,6 +69,18 @@ test('a marker that is a folder is a key like any other without a delimiter, and
   expect(await from('a/1', '/')).toMatchObject({ keys: ['b'], commonPrefixes: ['a/'] });
 });
 
+test('a folder that is an object is a key of its own, listed once, before what lies below it', async () => {
+  await write(['a/b/1', 'a/c']);
+  await mkdir(path.join(root, 'z'));
+  const source = new Folders().below(root, (key) => ['a/', 'a/b/', 'z/'].includes(key));
+  const list = (prefix: string, delimiter: string, after = '') =>
+    listPage(source, { prefix, delimiter, after, limit: 10 }).then((page) => [page.keys, page.commonPrefixes]);
+  expect(await list('', '')).toEqual([['a/', 'a/b/', 'a/b/1', 'a/c', 'z/'], []]);
+  expect(await list('', '/')).toEqual([[], ['a/', 'z/']]);
+  expect(await list('a/', '/')).toEqual([['a/', 'a/c'], ['a/b/']]);
+  expect(await list('', '', 'a/b/')).toEqual([['a/b/1', 'a/c', 'z/'], []]);
+});
+
 test('empty folders are no objects, and what is written after a listing is in the next one', async () => {
   await mkdir(path.join(root, 'empty/inner'), { recursive: true });
   const folders = new Folders();

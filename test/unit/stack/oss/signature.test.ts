@@ -100,6 +100,17 @@ test('a presigned request, until it expires', () => {
 });
 
 describe('what clients do differently', () => {
+  test('Date instead of x-oss-date, as ossutil 1.7.19 sends it: its text itself is signed', () => {
+    const authorization =
+      'OSS4-HMAC-SHA256 Credential=AK/20261121/cn-hangzhou/oss/aliyun_v4_request,' +
+      'Signature=4f8344a1ca5f7ba81379de2226ac65c8855b2cb47545897af92282ededdcc355';
+    const date = 'Sat, 21 Nov 2026 09:41:26 GMT';
+    const headers = { authorization, date, 'x-oss-content-sha256': 'UNSIGNED-PAYLOAD' };
+    const url = '/bkt/?delimiter&encoding-type=url&marker&max-keys=1000&prefix';
+    const keys = { ...KEYS, accessKeyId: 'AK', secretAccessKey: 'SK' };
+    verify({ method: 'GET', headers, ...addressOf('127.0.0.1', url) }, keys, Date.parse(date));
+  });
+
   test('blanks after the commas of Authorization', () => {
     verify(put({ ...DATED, authorization: authorization(PLAIN).replaceAll(',', ', ') }), KEYS, SIGNED_AT);
   });
