@@ -51,7 +51,7 @@ Parts, each followed by its own options:
       --root DIR --port PORT --access-key-id ID --access-key-secret SECRET
   oss                                    our OSS server (signature V4): each folder of its root is a bucket
       --root DIR --port PORT --access-key-id ID --access-key-secret SECRET --region REGION (cn-hangzhou)
-      --control-port PORT                where POST /__faults makes requests fail; see stack/oss/control.ts
+      --control-port PORT                where POST /__faults makes requests fail (docs/oss-server.md)
 
   --root DIR   before the first part: the folder of the buckets, where nodes may also keep repositories.
                Without it, buckets and indices are thrown away at the end.

@@ -1,6 +1,6 @@
 // The control port, on the loopback address and without signatures: a test changes the fault script while requests run.
 //   GET  /__faults    the script, each fault with the requests it matched and struck
-//   POST /__faults    a new script (a JSON array, see faults.ts) in place of the old one, counted from zero
+//   POST /__faults    a new script (a JSON array, see docs/oss-server.md) in place of the old one, counted from zero
 //   GET  /__traffic   requests and body bytes by operation since the start
 import { createServer } from 'node:http';
 import type { IncomingMessage, Server } from 'node:http';
