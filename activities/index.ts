@@ -9,6 +9,7 @@ import {
 } from '../src/steps/block';
 import { cleanUp } from '../src/steps/cleanup';
 import { copyUnit, readUnits } from '../src/steps/copy-unit';
+import { writeLimits } from '../src/steps/limits';
 import type { StepDeps } from '../src/steps/migration';
 import { planTransfer } from '../src/steps/plan';
 import { preflight } from '../src/steps/preflight';
@@ -36,6 +37,7 @@ export function createActivities(deps: StepDeps) {
     takeSnapshot: activity(takeSnapshot),
     planTransfer: activity(planTransfer),
     readUnits: activity(readUnits),
+    writeLimits: activity(writeLimits),
     publish: activity(publish),
     restore: activity(restore),
     obstacleToFreeze: activity(obstacleToFreeze),

@@ -1,4 +1,5 @@
 import {
+  ApplicationFailure,
   CancellationScope,
   condition,
   isCancellation,
@@ -9,6 +10,7 @@ import {
   sleep,
   upsertMemo,
 } from '@temporalio/workflow';
+import type { ChildWorkflowHandle } from '@temporalio/workflow';
 import type {
   CleanUpResult,
   FreezeWindow,
@@ -22,6 +24,7 @@ import type {
 import type { Waiver } from '../src/domain/ledger';
 import { matchesPattern } from '../src/domain/patterns';
 import { FREEZE_REQUEST_TTL_MS, withNote } from '../src/domain/state';
+import { limitText } from '../src/domain/limits';
 import type { MigrationState, Park, Phase, View } from '../src/domain/state';
 import { detailsOf, statusOf } from '../src/domain/story';
 import { tellSearch } from './attributes';
@@ -29,6 +32,7 @@ import { failureOf } from './failure';
 import type { Failure } from './failure';
 import * as messages from './messages';
 import { quick } from './stubs';
+import type { transfer } from './transfer';
 
 /**
  * Where everything about one run of `migrate` comes together: its state, the operators' messages, and what people are
@@ -309,6 +313,9 @@ export class Desk {
       validator: (argument?: unknown) => this.refuseWaiver(argument),
       description: DESCRIPTIONS.waive,
     });
+    setHandler(messages.setLimits, (argument?: unknown) => this.onSetLimits(argument), {
+      description: DESCRIPTIONS.setLimits,
+    });
     for (const name of messages.NOT_LANDED) this.refuse(name);
     setDefaultSignalHandler((name) => this.note(`signal '${name}' is unknown and was ignored`));
   }
@@ -358,6 +365,10 @@ export class Desk {
     this.request({ freezeRequest: undefined });
     this.note(this.unfreezeAsked);
   }
+
+  private settingLimits: Promise<void> = Promise.resolve();
+  /** The transfer that runs now, to be told of limits. */
+  transferring: ChildWorkflowHandle<typeof transfer> | undefined;
 
   /** Set by `unfreeze-writes`; the cutover forwards it to the lease. */
   unfreezeAsked: string | undefined;
@@ -441,6 +452,32 @@ export class Desk {
     const { rows, who, why } = this.waiver;
     this.note(`${rows.join(', ')} waived by ${who}: ${why}`);
     return 'waived: status says what is left';
+  }
+
+  /** In the order they came, so that the last one given is the last one written. In force, and told, once written. */
+  private onSetLimits(argument: unknown): Promise<string> {
+    const turn = this.settingLimits.then(() => this.putLimits(argument));
+    this.settingLimits = turn.then(
+      () => undefined,
+      () => undefined,
+    );
+    return turn;
+  }
+
+  private async putLimits(argument: unknown): Promise<string> {
+    await condition(() => this.current !== undefined);
+    const { plan } = this.state;
+    const limits = await quick.writeLimits
+      .executeWithOptions({ summary: 'set-limits' }, [{ plan, limits: argument }])
+      .catch((error: unknown) => {
+        throw isCancellation(error) ? error : ApplicationFailure.nonRetryable(failureOf(error).message);
+      });
+    const text = limitText(limits, Date.now()) ?? 'none';
+    this.update({ limits });
+    this.note(`set-limits: ${text}`);
+    // A transfer that ends just now needs no telling.
+    await this.transferring?.signal(messages.limits, limits).catch(() => undefined);
+    return `limit: ${text}; running copies follow within 5 s`;
   }
 
   private view(): View {

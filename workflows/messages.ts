@@ -14,11 +14,14 @@ export const retry = defineSignal('retry');
 export const abort = defineSignal('abort');
 export const approve = defineUpdate<string, [unknown?]>('approve');
 export const waive = defineUpdate<string, [unknown?]>('waive');
+export const setLimits = defineUpdate<string, [unknown?]>('set-limits');
 export const status = defineQuery<Status>('status');
 
 /** From our own workflows, not for operators. */
 export const quiescent = defineSignal<[Quiescent?]>('quiescent');
 export const progress = defineSignal<[TransferProgress?]>('progress');
+/** To a transfer: for its page. */
+export const limits = defineSignal<[unknown?]>('limits');
 export const commit = defineSignal<[unknown?]>('commit');
 
 export const DESCRIPTIONS = {
@@ -32,13 +35,16 @@ export const DESCRIPTIONS = {
   waive:
     'Take failed checks of the verification for right: {"rows","who","why"}; rows are ids such as "logs/settings", or patterns.',
   status: 'Phase, progress, forecast, and what the operator can do now.',
+  setLimits:
+    'Transfer speed from now on, as the plan\'s limits: {"bytesPerSecond","byHour"}; {} lifts them. Running copies follow.',
+  limits: 'Internal: the limits that set-limits gave.',
   quiescent: 'Internal: the lease proved that no write is in flight.',
   progress: 'Internal: the transfer tells how far it is.',
   commit: 'Internal: the parent asks the lease to commit. Never send it by hand.',
 } as const;
 
 /** Updates of the contract that are refused as not landed, so that nobody waits for an answer. */
-export const NOT_LANDED = ['exclude', 'set-limits', 'rollback'] as const;
+export const NOT_LANDED = ['exclude', 'rollback'] as const;
 
 export function text(value: unknown): string | undefined {
   return typeof value === 'string' && value.trim() !== '' ? value.trim().slice(0, 200) : undefined;

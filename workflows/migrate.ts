@@ -6,9 +6,9 @@ import {
   ChildWorkflowCancellationType,
   condition,
   continueAsNew,
-  executeChild,
   isCancellation,
   ParentClosePolicy,
+  startChild,
   uuid4,
   workflowInfo,
 } from '@temporalio/workflow';
@@ -286,15 +286,16 @@ class Migration {
 
   private async transfer(ref: RoundRef, planned: PlannedTransfer): Promise<void> {
     if (planned.units === 0) return;
-    await executeChild(transfer, {
+    const { limits, settings } = this.desk.state;
+    const child = await startChild(transfer, {
       workflowId: transferWorkflowId(ref.plan.migration, ref.round, ref.attempt),
-      args: [
-        { ...ref, planned, parent: ref.plan.migration, searchAttributes: this.desk.state.settings.searchAttributes },
-      ],
+      args: [{ ...ref, planned, parent: ref.plan.migration, searchAttributes: settings.searchAttributes, limits }],
       cancellationType: ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
       parentClosePolicy: ParentClosePolicy.REQUEST_CANCEL,
       staticSummary: `${named(ref)}: ${planned.sendBlobs} blobs`,
     });
+    this.desk.transferring = child;
+    await child.result().finally(() => (this.desk.transferring = undefined));
   }
 
   private restore(published: PublishInput): Promise<RestoreResult> {

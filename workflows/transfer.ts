@@ -15,8 +15,10 @@ import type {
   TransferResult,
   UnitLabel,
 } from '../src/domain/exchange';
+import { limitText } from '../src/domain/limits';
+import type { TransferLimits } from '../src/domain/limits';
 import type { Status } from '../src/domain/story';
-import { DESCRIPTIONS, progress, status } from './messages';
+import { DESCRIPTIONS, limits, progress, record, status } from './messages';
 import { quick, transferring, TRANSFER_QUEUE_SUFFIX } from './stubs';
 
 /**
@@ -31,6 +33,7 @@ const PARENT_HEARS_AT_MOST = 100;
 
 export async function transfer(input: TransferInput): Promise<TransferResult> {
   const run = new TransferRun(input);
+  setHandler(limits, (news) => run.hear(news), { description: DESCRIPTIONS.limits });
   setHandler(status, () => run.status() as unknown as Status, { description: DESCRIPTIONS.status });
   return run.run();
 }
@@ -43,9 +46,11 @@ class TransferRun {
   private inFlight = 0;
   private failed: { readonly error: unknown } | undefined;
   private lastTold = 0;
+  private limits: TransferLimits;
   private telling: Promise<void> = Promise.resolve();
 
   constructor(private readonly input: TransferInput) {
+    this.limits = input.limits ?? {};
     this.cursor = {
       ...(input.resume ?? { nextPage: 0, blobsDone: 0, bytesDone: 0, signalsSent: 0, startedAt: Date.now() }),
     };
@@ -77,13 +82,21 @@ class TransferRun {
     return { blobs: this.cursor.blobsDone, bytes: this.cursor.bytesDone };
   }
 
+  /** For show: copies read the limits from the work prefix. */
+  hear(news: unknown): void {
+    this.limits = record(news);
+    this.tell(false);
+  }
+
   status(): object {
     const { planned } = this.input;
+    const limit = limitText(this.limits, Date.now());
     return {
       phase: this.phase,
       inFlight: this.inFlight,
       blobs: `${this.cursor.blobsDone} of ${planned.sendBlobs}`,
       bytes: `${formatBytes(this.cursor.bytesDone)} of ${formatBytes(planned.sendBytes)}`,
+      ...(limit === undefined ? {} : { limit }),
     };
   }
 
@@ -136,7 +149,7 @@ class TransferRun {
   private async continue(): Promise<never> {
     await this.drain();
     await this.telling;
-    return continueAsNew<typeof transfer>({ ...this.input, resume: this.cursor });
+    return continueAsNew<typeof transfer>({ ...this.input, limits: this.limits, resume: this.cursor });
   }
 
   private enter(phase: string): void {
@@ -147,9 +160,11 @@ class TransferRun {
 
   private tell(phaseChanged: boolean): void {
     const { planned, parent } = this.input;
+    const limit = limitText(this.limits, Date.now());
     setCurrentDetails(
       `**Round ${this.input.round}: ${this.phase}**\n\n- ${this.cursor.blobsDone} of ${planned.sendBlobs} blobs\n` +
-        `- ${formatBytes(this.cursor.bytesDone)} of ${formatBytes(planned.sendBytes)}\n- retries by itself; nothing to do here`,
+        `- ${formatBytes(this.cursor.bytesDone)} of ${formatBytes(planned.sendBytes)}\n` +
+        `${limit === undefined ? '' : `- limit: ${limit}\n`}- retries by itself; nothing to do here`,
     );
     const due = phaseChanged || Date.now() - this.lastTold >= PARENT_HEARS_EVERY_MS;
     if (parent === undefined || !due || this.cursor.signalsSent >= PARENT_HEARS_AT_MOST) return;

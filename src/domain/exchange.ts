@@ -1,3 +1,5 @@
+import type { TransferLimits } from './limits';
+
 /**
  * What crosses between workflows and activities: plain JSON, small, no secrets. Lists of indices or blobs stay in the
  * work prefix; what crosses is a key and a digest. All times are epoch milliseconds, all sizes bytes.
@@ -26,6 +28,7 @@ export interface Settings {
   readonly approval: boolean;
   readonly replicas: 'before' | 'after';
   readonly switchAliases: boolean;
+  readonly limits: TransferLimits;
   /** Those of our search attributes that the namespace knows; a missing one must never stop a workflow. */
   readonly searchAttributes: readonly string[];
 }
@@ -115,6 +118,12 @@ export interface CopyUnitInput extends RoundRef {
 export interface CopyUnitResult {
   readonly blobs: number;
   readonly bytes: number;
+}
+
+export interface WriteLimitsInput {
+  readonly plan: PlanRef;
+  /** As somebody sent them. */
+  readonly limits: unknown;
 }
 
 export interface PublishInput extends SnapshotInput {
@@ -349,6 +358,8 @@ export interface TransferInput extends RoundRef {
   /** Whom to tell; undefined tells nobody. */
   readonly parent: string | undefined;
   readonly searchAttributes: readonly string[];
+  /** For people: what is in force lies in the work prefix, where running copies look. */
+  readonly limits?: TransferLimits;
   /** Carried over continue-as-new. */
   readonly resume?: TransferCursor;
 }

@@ -41,6 +41,10 @@ export class WorkKeys {
   get plan(): string {
     return `${this.prefix}/plan.json`;
   }
+  /** The limits that the last `set-limits` gave; absent while the plan's hold. */
+  get limits(): string {
+    return `${this.prefix}/limits.json`;
+  }
   get report(): string {
     return `${this.prefix}/report.json`;
   }

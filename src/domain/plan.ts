@@ -3,6 +3,7 @@ import { DURATION_PATTERN, parseDuration } from './durations';
 import { ConfigurationError } from './errors';
 import type { Level } from './ledger';
 import { readStrictly } from './faults';
+import type { TransferLimits } from './limits';
 
 /**
  * The plan: the single JSON argument of workflow type `migrate`. This file is its specification: every field, every
@@ -25,6 +26,7 @@ export interface ResolvedPlan {
     readonly work: string;
   };
   readonly rounds: { readonly everyMs: number; readonly atMost?: number };
+  readonly limits: TransferLimits;
   readonly restore: {
     readonly strategy: 'close';
     readonly everyRound: boolean;
@@ -73,6 +75,24 @@ export function parsePlan(raw: unknown): ResolvedPlan {
   return resolve(read.value);
 }
 
+/**
+ * The argument of `set-limits`, which has the form of the plan's `limits`.
+ *
+ * @throws ConfigurationError that holds every fault
+ */
+export function parseLimits(raw: unknown): TransferLimits {
+  if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) {
+    throw new ConfigurationError(`Limits are one JSON object, and {} lifts them, but ${kindOf(raw)} was given`);
+  }
+  const read = readStrictly(limits, raw);
+  if (!read.ok) throw new ConfigurationError(`The limits are refused: ${read.faults.join('; ')}`);
+  return landedLimits(read.value);
+}
+
+function landedLimits({ bytesPerSecond: always, byHour }: z.output<typeof limits>): TransferLimits {
+  return { ...(always === undefined ? {} : { bytesPerSecond: always }), ...(byHour === undefined ? {} : { byHour }) };
+}
+
 function kindOf(raw: unknown): string {
   if (raw === undefined) return 'nothing';
   if (raw === null) return 'null';
@@ -88,6 +108,7 @@ function resolve(plan: z.output<typeof planSchema>): ResolvedPlan {
     indices: plan.indices,
     repository: plan.repository,
     rounds: { everyMs: milliseconds(rounds.every), ...(rounds.atMost === undefined ? {} : { atMost: rounds.atMost }) },
+    limits: landedLimits(plan.limits),
     restore: {
       strategy: plan.restore.strategy,
       everyRound: plan.restore.everyRound,
@@ -153,7 +174,12 @@ function within(text: string, shortest: string, longest: string): boolean {
 
 const name = z.string().regex(/^\S(.*\S)?$/, { error: 'must be a name, without spaces at its ends' });
 
-const bytesPerSecond = z.int().positive();
+/** A number below this was meant in other units. */
+const LEAST_BYTES_PER_SECOND = 1024;
+
+const bytesPerSecond = z.int().min(LEAST_BYTES_PER_SECOND, {
+  error: `must be at least ${LEAST_BYTES_PER_SECOND}: it counts bytes per second`,
+});
 
 /** None of these can stand in the name of an index. */
 const indexItem = z.string().regex(/^-?[^-\s\\/?"<>|,][^\s\\/?"<>|,]*$/, {
@@ -259,11 +285,15 @@ const rounds = z.strictObject({
 });
 
 const limits = z.strictObject({
-  bytesPerSecond: bytesPerSecond.optional(),
-  byHour: z.array(bytesPerSecond).length(24).optional(),
-  snapshotBytesPerSecond: bytesPerSecond.optional(),
-  restoreBytesPerSecond: bytesPerSecond.optional(),
-  recoveryBytesPerSecond: bytesPerSecond.optional(),
+  bytesPerSecond: bytesPerSecond.optional().describe('Of transfers, for each worker process that copies.'),
+  byHour: z
+    .array(bytesPerSecond.nullable())
+    .length(24, { error: 'must hold 24 items, one for each hour of the day in UTC' })
+    .optional()
+    .describe('By the hour of the day in UTC, in place of bytesPerSecond; null leaves bytesPerSecond.'),
+  snapshotBytesPerSecond: notLanded(bytesPerSecond),
+  restoreBytesPerSecond: notLanded(bytesPerSecond),
+  recoveryBytesPerSecond: notLanded(bytesPerSecond),
 });
 
 /** Elasticsearch silently ignores a name without this prefix where settings are dropped. */
@@ -345,7 +375,7 @@ export const planSchema = z
     indices,
     repository,
     rounds: rounds.prefault({}),
-    limits: notLanded(limits),
+    limits: limits.prefault({}),
     restore: restore.prefault({}),
     cutover: cutover.prefault({}),
     cleanup: cleanup.prefault({}),

@@ -1,10 +1,13 @@
 import type { FreezeWindow, PlanRef, RoundSummary, Settings, Totals, TransferProgress, VerifyResult } from './exchange';
+import type { TransferLimits } from './limits';
 
 /** What `migrate` carries over continue-as-new: one JSON type, versioned. */
 export interface MigrationState {
   readonly version: 1;
   readonly plan: PlanRef;
   readonly settings: Settings;
+  /** The plan's, or those of the last `set-limits`. */
+  readonly limits: TransferLimits;
   readonly warnings: readonly string[];
   readonly startedAt: number;
   /** Number of the next round; 0 is the baseline. */
@@ -60,6 +63,7 @@ export function firstState(
     version: 1,
     plan,
     settings,
+    limits: settings.limits,
     warnings,
     startedAt,
     nextRound: 0,

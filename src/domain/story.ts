@@ -1,5 +1,6 @@
 import { formatBytes, formatDuration } from './durations';
 import type { RoundSummary, TransferProgress, VerifyResult } from './exchange';
+import { limitText } from './limits';
 import { decideFreeze, forecastFreezeMs, roundsPaused } from './state';
 import type { View } from './state';
 
@@ -23,6 +24,8 @@ export interface Status {
     readonly bytesPerSecond: number | null;
     readonly etaSeconds: number | null;
   };
+  /** Bytes per second that each transfer worker process may move: `20 MiB/s`. */
+  readonly limit?: string;
   readonly freeze?: { readonly lease: string; readonly deadline: string; readonly writesBlockedAt?: string };
   readonly verification?: {
     readonly passed: number;
@@ -51,6 +54,7 @@ const clock = (ms: number) => `${iso(ms).slice(11, 19)} UTC`;
 export function statusOf(view: View, now: number): Status {
   const { state, park, progress, freeze } = view;
   const forecastMs = state === undefined ? 0 : forecastFreezeMs(state);
+  const limit = limitText(state?.limits ?? {}, now);
   return {
     phase: park === undefined ? view.phase : 'parked',
     ...(view.step === undefined ? {} : { step: view.step }),
@@ -60,6 +64,7 @@ export function statusOf(view: View, now: number): Status {
       ? {}
       : { parked: { step: park.step, code: park.code, why: park.why, since: iso(park.since) } }),
     ...(progress === undefined ? {} : { progress: progressOf(progress) }),
+    ...(limit === undefined ? {} : { limit }),
     ...(freeze === undefined
       ? {}
       : {
@@ -183,6 +188,7 @@ export function detailsOf(view: View, now: number): string {
           `Transfer: ${status.progress.phase}, ${status.progress.blobs} blobs, ${status.progress.bytes} (${status.progress.percent} %)`,
           '',
         ]),
+    ...(status.limit === undefined ? [] : [`Limit: ${status.limit}`, '']),
     ...(status.freeze === undefined
       ? []
       : [

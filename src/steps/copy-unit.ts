@@ -4,7 +4,7 @@ import { below } from '../domain/names';
 import type { RoundKeys } from '../domain/names';
 import type { ManifestBlob } from '../repository';
 import { copyFile, crc32, inLanes, payload, showCrc32 } from '../storage';
-import type { BlobProof, CopyCursor, Engine } from '../storage';
+import type { BlobProof, CopyCursor, Pace } from '../storage';
 import type { StepContext } from './context';
 import { readBytes, readJsonLines, requireJson, writeJsonLines } from './files';
 import { openMigration } from './migration';
@@ -34,7 +34,7 @@ export async function copyUnit(deps: StepDeps, input: CopyUnitInput, context: St
   const done: CopyUnitResult = { blobs: unit.blobs, bytes: unit.bytes };
   const recorded = await readJsonLines<ProofLine>(migration.targetStore, round.proof(unit.unit), context.signal);
   if (recorded.length === unit.blobs) return done;
-  const proofs = await new UnitCopy(deps.engine, migration, round, unit, context).run();
+  const proofs = await new UnitCopy(deps, migration, round, unit, context).run();
   await writeJsonLines(migration.targetStore, round.proof(unit.unit), proofs, context.signal);
   return done;
 }
@@ -62,7 +62,7 @@ class UnitCopy {
   private bytesDone = 0;
 
   constructor(
-    private readonly engine: Engine,
+    private readonly deps: StepDeps,
     private readonly migration: Migration,
     private readonly round: RoundKeys,
     private readonly unit: TransferUnit,
@@ -73,9 +73,14 @@ class UnitCopy {
   }
 
   async run(): Promise<ProofLine[]> {
+    const limited = { signal: this.context.signal, waiting: () => this.tell() };
+    return this.deps.limits.during(this.migration, limited, (pace) => this.copyAll(pace));
+  }
+
+  private async copyAll(pace: Pick<Pace, 'take'>): Promise<ProofLine[]> {
     const { files } = this.unit;
     await inLanes(files, bytesOf, this.context.signal, async (file, signal, index) => {
-      const proofs = (await this.doneBefore(file, index, signal)) ?? (await this.copy(file, signal));
+      const proofs = (await this.doneBefore(file, index, signal)) ?? (await this.copy(file, pace, signal));
       this.proofs.set(index, proofs);
       this.done[index] = proofs.map(doneBlob);
       this.blobsDone += proofs.length;
@@ -99,20 +104,21 @@ class UnitCopy {
     return proofs;
   }
 
-  private copy(file: UnitFile, signal: AbortSignal): Promise<BlobProof[]> {
-    return file.savedCrc32 === undefined ? this.copyFromSource(file, signal) : this.copySaved(file, signal);
+  private copy(file: UnitFile, pace: Pick<Pace, 'take'>, signal: AbortSignal): Promise<BlobProof[]> {
+    return file.savedCrc32 === undefined ? this.copyFromSource(file, pace, signal) : this.copySaved(file, signal);
   }
 
-  private copyFromSource(file: UnitFile, signal: AbortSignal): Promise<BlobProof[]> {
+  private copyFromSource(file: UnitFile, pace: Pick<Pace, 'take'>, signal: AbortSignal): Promise<BlobProof[]> {
     const { sourceStore, targetStore, plan } = this.migration;
     const isAlone = this.unit.files.length === 1;
     return copyFile(
-      this.engine,
+      this.deps.engine,
       { store: sourceStore, basePath: plan.repository.source.basePath },
       { store: targetStore, basePath: plan.repository.target.basePath },
       file,
       {
         signal,
+        pace,
         ...(isAlone && this.cursor !== undefined ? { resume: this.cursor } : {}),
         progress: (bytes) => {
           this.bytesDone += bytes;

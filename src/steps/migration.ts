@@ -7,6 +7,7 @@ import type { Cluster, ClusterInfo } from '../elasticsearch/cluster';
 import type { Engine, Store } from '../storage';
 import type { StepContext } from './context';
 import { requireJson } from './files';
+import type { LiveLimits } from './limits';
 
 /** What every step is built on; one per process. `cluster` and `store` open on first use and are then shared. */
 export interface StepDeps {
@@ -15,6 +16,8 @@ export interface StepDeps {
   store(name: string): Store;
   /** Shared by all copies of this process. */
   readonly engine: Engine;
+  /** Shared too: the paces that `set-limits` changes while copies run. */
+  readonly limits: LiveLimits;
   /** Search attributes that the Temporal namespace knows; empty where there is no Temporal. */
   searchAttributes(): Promise<readonly string[]>;
 }

@@ -3,6 +3,7 @@ import { openCluster } from '../elasticsearch';
 import type { OpenedCluster } from '../elasticsearch';
 import { Engine, openStore } from '../storage';
 import type { Store } from '../storage/store';
+import { LiveLimits } from './limits';
 import type { StepDeps } from './migration';
 
 export interface OpenedDeps extends StepDeps {
@@ -22,6 +23,7 @@ export function openDeps(
     cluster: (name) => remembered(clusters, name, () => openCluster(config.cluster(name))),
     store: (name) => remembered(stores, name, () => openStore(config.store(name))),
     engine: new Engine(),
+    limits: new LiveLimits(),
     searchAttributes,
     close: async () => {
       await Promise.all([...clusters.values()].map((cluster) => cluster.disconnect()));

@@ -11,6 +11,7 @@ import { crc64, showCrc64 } from './crc64';
 import { keyBelow } from './keys';
 import { laneOf } from './engine';
 import type { Engine } from './engine';
+import type { Pace } from './pace';
 import { inParallel } from './parallel';
 import { payload } from './payload';
 import type { Payload } from './payload';
@@ -73,6 +74,8 @@ export interface CopyOptions {
   /** What the last attempt gave to `onCursor`. Only a hint: the target is asked what it holds. */
   readonly resume?: CopyCursor;
   readonly onCursor: (cursor: CopyCursor) => void;
+  /** What the copy keeps to. Default: that of the engine. */
+  readonly pace?: Pick<Pace, 'take'>;
   /** True where no manifest knows the bytes (a whole prefix is copied): then only the way is proved. Default false. */
   readonly isUnproved?: boolean;
   /** Blobs of this length and more are sent in parts. Default 16 MiB. */
@@ -390,7 +393,7 @@ class FileCopy {
     use: (body: Payload) => Promise<T>,
     signal = this.#signal,
   ): Promise<T> {
-    await this.engine.pace.take(length, 1, signal);
+    await (this.options.pace ?? this.engine.pace).take(length, 1, signal);
     const memory = await this.engine.slabs.take(length, signal);
     try {
       const gate = this.engine.gate(this.source.store, 'source', laneOf(length));

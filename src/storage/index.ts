@@ -28,6 +28,7 @@ export type { Lane } from './engine';
 export { Engine, inLanes, laneOf } from './engine';
 export { inParallel, mapInParallel } from './parallel';
 export type { Limits } from './pace';
+export { Pace } from './pace';
 export type { Pair } from './march';
 export type { Payload } from './payload';
 export { joined, payload } from './payload';

@@ -1,4 +1,4 @@
-/** What a transfer may use at most, per worker process. Without a number: as much as there is. */
+/** What a transfer may use at most. Without a number: as much as there is. */
 export interface Limits {
   readonly bytesPerSecond?: number;
   readonly requestsPerSecond?: number;
@@ -23,6 +23,11 @@ export class Pace {
   set({ bytesPerSecond, requestsPerSecond }: Limits): void {
     this.#bytes.perSecond = bytesPerSecond;
     this.#requests.perSecond = requestsPerSecond;
+  }
+
+  /** Whether anything has to wait now. */
+  get isLimited(): boolean {
+    return !this.#bytes.isFree() || !this.#requests.isFree();
   }
 
   /** Resolves when that much may be sent. Rejects with the signal's reason. */

@@ -10,6 +10,7 @@ import type { FreezeRecord, ManifestFile, OwnerFile, QuiescenceFile, ScopeFile }
 import { MemoryStore } from './memory-store';
 import { aSnapshot } from './fake-cluster';
 import { RestoringCluster } from './restoring-cluster';
+import { LiveLimits } from '../../src/steps/limits';
 import { Engine } from '../../src/storage';
 
 const NOBODY = new AbortController().signal;
@@ -54,6 +55,7 @@ export class AMigration {
       cluster: (name) => clusters[name] as RestoringCluster,
       store: (name) => stores[name] as MemoryStore,
       engine: new Engine(),
+      limits: new LiveLimits(),
       searchAttributes: async () => [],
     };
     this.source.clusterInfo = { ...this.source.clusterInfo, version: versions.source ?? '7.10.2' };

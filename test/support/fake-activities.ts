@@ -1,5 +1,6 @@
 import type { createActivities } from '../../activities';
 import type { PlanRef, Settings } from '../../src/domain/exchange';
+import type { TransferLimits } from '../../src/domain/limits';
 
 export type Activities = ReturnType<typeof createActivities>;
 
@@ -28,6 +29,7 @@ const SETTINGS: Settings = {
   approval: false,
   replicas: 'before',
   switchAliases: true,
+  limits: {},
   searchAttributes: ['SnapferryPhase', 'SnapferryRound', 'SnapferryNeedsOperator'],
 };
 
@@ -102,6 +104,10 @@ export function fakeActivities(options: FakeOptions = {}): { activities: Activit
     async copyBatch({ round, page, unit }) {
       log(`copy ${round} ${phaseOfPage[page]?.phase} ${unit}`);
       return { blobs: 1, bytes: 10 };
+    },
+    async writeLimits({ limits }) {
+      log(`limits ${JSON.stringify(limits)}`);
+      return limits as TransferLimits;
     },
     async publish({ round }) {
       log(`publish ${round}`);

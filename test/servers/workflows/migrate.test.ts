@@ -153,7 +153,7 @@ describe('a wrong start', () => {
     await handle.result();
   });
 
-  test.each(['exclude', 'set-limits', 'rollback'])('update %s is refused as not landed', async (name) => {
+  test.each(['exclude', 'rollback'])('update %s is refused as not landed', async (name) => {
     const { handle } = await started({ settings: { everyMs: 3_600_000 } });
     await bench.until(handle, (status) => status.totals.rounds === 1);
     await expect(handle.executeUpdate(name, { args: [{}] })).rejects.toMatchObject({

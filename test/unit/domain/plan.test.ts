@@ -31,6 +31,7 @@ describe('a plan', () => {
       ...minimal,
       repository: { ...minimal.repository, work: 'snapferry-work' },
       rounds: { everyMs: 15 * 60_000 },
+      limits: {},
       restore: { strategy: 'close', everyRound: true, settings: {}, dropSettings: [], aliases: 'switchover' },
       cutover: {
         freezeAtMostMs: 20 * 60_000,
@@ -65,9 +66,11 @@ describe('a plan', () => {
       writersStopped: true,
     } as const;
     const cleanup = { snapshots: 'keep', registrations: 'keep' } as const;
+    const limits = { bytesPerSecond: 50_000_000, byHour: Array.from({ length: 24 }, (_, h) => (h < 8 ? null : 1e6)) };
     const plan = withPart({
       repository,
       rounds: { every: '20s', atMost: 3 },
+      limits,
       restore,
       cutover: { ...rest, freezeAtMost: '1h30m' },
       cleanup,
@@ -76,6 +79,7 @@ describe('a plan', () => {
       ...minimal,
       repository: { ...repository, source: { ...repository.source, basePath: '' } },
       rounds: { everyMs: 20_000, atMost: 3 },
+      limits,
       restore,
       cutover: { ...rest, freezeAtMostMs: 90 * 60_000 },
       cleanup,
@@ -137,7 +141,9 @@ describe('a feature that has not landed is refused as such, by its path:', () =>
   const webhook = { switchover: { webhook: 'pager' } };
   it.each<[string, Record<string, unknown>]>([
     ['rounds.window', { rounds: { window: { from: '22:00', to: '06:00', timeZone: 'Asia/Singapore' } } }],
-    ['limits', { limits: { bytesPerSecond: 1_000_000 } }],
+    ['limits.snapshotBytesPerSecond', { limits: { snapshotBytesPerSecond: 1_000_000 } }],
+    ['limits.restoreBytesPerSecond', { limits: { restoreBytesPerSecond: 1_000_000 } }],
+    ['limits.recoveryBytesPerSecond', { limits: { recoveryBytesPerSecond: 1_000_000 } }],
     ['restore.strategy', { restore: { strategy: 'replace' } }],
     ['restore.strategy', { restore: { strategy: 'alias' } }],
     ['restore.rename', { restore: { rename: { 'logs-*': 'aws-logs-*' } } }],

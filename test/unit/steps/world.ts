@@ -8,6 +8,7 @@ import { preflight } from '../../../src/steps/preflight';
 import { resolveScope } from '../../../src/steps/scope';
 import { anIndex, FakeCluster } from '../../support/fake-cluster';
 import { MemoryStore } from '../../support/memory-store';
+import { LiveLimits } from '../../../src/steps/limits';
 import { Engine } from '../../../src/storage';
 
 /** Two clusters, two stores, and what a worker makes of them. */
@@ -28,6 +29,7 @@ export class World {
       cluster: (name) => known(cluster, 'cluster', name),
       store: (name) => known(store, 'store', name),
       engine: new Engine(),
+      limits: new LiveLimits(),
       searchAttributes: async () => this.knownAttributes,
     };
   }
