@@ -45,6 +45,13 @@ export class WorkKeys {
   get limits(): string {
     return `${this.prefix}/limits.json`;
   }
+  /** Notes of uploads that the target store does not list. */
+  get uploads(): string {
+    return `${this.prefix}/uploads/`;
+  }
+  upload(name: string): string {
+    return `${this.uploads}${name}.json`;
+  }
   get report(): string {
     return `${this.prefix}/report.json`;
   }

@@ -1,6 +1,6 @@
 import { MigrationError, UnavailableError } from '../domain/errors';
 import type { CleanUpInput, CleanUpResult } from '../domain/exchange';
-import { below } from '../domain/names';
+import { assertMayAct } from './context';
 import type { StepContext } from './context';
 import { createJson, readJson, requireJson } from './files';
 import { indicesByName, showsBlock } from './frozen-source';
@@ -9,11 +9,13 @@ import type { Migration, StepDeps } from './migration';
 import { claimantOf, indexKey, releaseOwnership } from './ownership';
 import { mapInParallel } from '../storage/parallel';
 import { removeRegistration } from './registration';
+import { abandonUploads } from './uploads';
 import type { ManifestFile, OwnerFile } from './work-files';
 
 const REMAINS_AT_MOST = 20;
 const NAMED_AT_MOST = 10;
 const OWNERS_AT_ONCE = 16;
+const ABORT_TIMEOUT_MS = 30_000;
 
 /**
  * Takes away what a migration leaves behind in the clusters and the target store: its registrations, unfinished
@@ -114,13 +116,13 @@ class CleaningUp {
   }
 
   private async uploads(): Promise<void> {
-    const { targetStore, plan } = this.migration;
     const { signal } = this.context;
-    const unfinished = await targetStore.uploads.unfinished(below(plan.repository.target.basePath, ''), signal);
-    if (unfinished === undefined) {
-      this.remains.push(`${targetStore.description} cannot list unfinished uploads: let a lifecycle rule remove them`);
-    }
-    for (const { key, uploadId } of unfinished ?? []) await targetStore.uploads.abort(key, uploadId, signal);
+    const mayAct = () => assertMayAct(this.context, ABORT_TIMEOUT_MS);
+    if (await abandonUploads(this.migration, mayAct, signal)) return;
+    this.remains.push(
+      `${this.migration.targetStore.description} cannot list unfinished uploads: those we noted are aborted, and a ` +
+        'lifecycle rule would remove what a crash kept from being noted',
+    );
   }
 
   private async snapshots(): Promise<void> {

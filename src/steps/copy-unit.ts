@@ -12,6 +12,7 @@ import type { Migration, StepDeps } from './migration';
 import { proofLine } from './proofs';
 import type { ProofLine } from './proofs';
 import type { TransferUnit, UnitFile } from './units';
+import { noteUpload } from './uploads';
 
 /** The units of one page, for the workflow: labels and counts only. */
 export async function readUnits(deps: StepDeps, input: ReadUnitsInput, context: StepContext): Promise<UnitLabel[]> {
@@ -39,8 +40,8 @@ export async function copyUnit(deps: StepDeps, input: CopyUnitInput, context: St
   return done;
 }
 
-/** What a heartbeat tells of one finished blob: crc32, etag, checksum. About 60 bytes, for at most 500 blobs. */
-type DoneBlob = readonly [crc32: number, etag: string, checksum: string | null];
+/** What a heartbeat tells of one finished blob: about 80 bytes, for at most 500 blobs. */
+type DoneBlob = readonly [crc32: number, etag: string, checksum: string | null, requestId?: string];
 
 /** Heartbeat details: how far the unit has come, and what a successor needs to go on. */
 interface UnitProgress extends Readonly<Record<string, unknown>> {
@@ -95,10 +96,10 @@ class UnitCopy {
     if (told?.length !== file.blobs.length) return undefined;
     const proofs: BlobProof[] = [];
     for (const [n, blob] of file.blobs.entries()) {
-      const [crc, etag, checksum] = told[n]!;
+      const [crc, etag, checksum, requestId] = told[n]!;
       const held = await this.migration.targetStore.head(this.targetKey(blob), signal);
       if (held?.length !== blob.length || held.etag !== etag) return undefined;
-      proofs.push(proofOf(blob, crc, { etag, checksum: checksum ?? undefined, requestId: undefined }));
+      proofs.push(proofOf(blob, crc, { etag, checksum: checksum ?? undefined, requestId }));
     }
     this.bytesDone += bytesOf(file);
     return proofs;
@@ -128,6 +129,7 @@ class UnitCopy {
           this.cursor = cursor;
           this.tell();
         },
+        onUnlisted: (upload) => noteUpload(this.migration, upload, signal),
       },
     );
   }
@@ -173,8 +175,9 @@ function progressOf(resumed: StepContext['resumed'], unit: number): UnitProgress
   return resumed as UnitProgress;
 }
 
-function doneBlob({ crc32: crc, etag, checksum }: BlobProof): DoneBlob {
-  return [crc, etag, checksum ?? null];
+function doneBlob({ crc32: crc, etag, checksum, requestId }: BlobProof): DoneBlob {
+  const told = [crc, etag, checksum ?? null] as const;
+  return requestId === undefined ? told : [...told, requestId];
 }
 
 function proofOf(

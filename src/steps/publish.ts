@@ -13,6 +13,7 @@ import { assertOwnsLocation } from './ownership';
 import { plannedKey } from './plan';
 import type { PlannedFile } from './plan';
 import { newestGenerationKey, newestRepositoryData } from './source-repository';
+import { abandonUploads } from './uploads';
 import type { ManifestFile } from './work-files';
 
 const WRITE_TIMEOUT_MS = 30_000;
@@ -29,7 +30,8 @@ function publishedKey(keys: WorkKeys, generation: number): string {
 }
 
 /**
- * Makes the round's copy visible: `index-N`, then `index.latest`. Everything they refer to is there and proved.
+ * Makes the round's copy visible: `index-N`, then `index.latest`. Everything they refer to is there and proved. Uploads
+ * that attempts left behind are aborted first.
  *
  * Fence: at the source our snapshot and every one listed at planning still stand in the newest `index-N`, else blobs we
  * copied may have been deleted and their names used again. (Every version writes `index-N` before it deletes blobs, so a
@@ -46,6 +48,8 @@ export async function publish(deps: StepDeps, input: PublishInput, context: Step
   const manifest = await requireJson<ManifestFile>(migration.targetStore, round.manifest, context.signal);
   await assertTransferred(migration, round, input, context);
   await assertFence(migration, manifest, context);
+  // The transfer of this round has ended, and the next begins after us.
+  await abandonUploads(migration, () => assertMayAct(context, WRITE_TIMEOUT_MS), context.signal);
   await new Publication(migration, round, manifest, context).write();
   return { generation: manifest.generation };
 }

@@ -43,6 +43,7 @@ export interface BlobProof {
   /** What the target says of the bytes it holds, or what they read as; undefined where it says nothing. */
   readonly checksum: string | undefined;
   readonly etag: string;
+  /** Of the request that made it visible. Undefined where the store gives none, or its answer was lost in a crash. */
   readonly requestId: string | undefined;
 }
 
@@ -74,6 +75,8 @@ export interface CopyOptions {
   /** What the last attempt gave to `onCursor`. Only a hint: the target is asked what it holds. */
   readonly resume?: CopyCursor;
   readonly onCursor: (cursor: CopyCursor) => void;
+  /** Awaited before the first part of an upload that the target can not list: nobody else will know of it. */
+  readonly onUnlisted?: (upload: { readonly key: string; readonly uploadId: string }) => Promise<void>;
   /** What the copy keeps to. Default: that of the engine. */
   readonly pace?: Pick<Pace, 'take'>;
   /** True where no manifest knows the bytes (a whole prefix is copied): then only the way is proved. Default false. */
@@ -128,6 +131,8 @@ class FileCopy {
   readonly #expected: number | undefined;
   readonly #proofs: BlobProof[] = [];
   readonly #signal: AbortSignal;
+  /** Whether the target lists its unfinished uploads; undefined while it was not asked. */
+  #isListed: boolean | undefined;
 
   constructor(
     private readonly engine: Engine,
@@ -256,9 +261,16 @@ class FileCopy {
     let partBytes = Math.max(this.options.partBytes ?? PART_BYTES, uploads.minPartBytes);
     while (blob.length > partBytes * ENOUGH_PARTS && partBytes < LARGEST_PART_BYTES) partBytes *= 2;
     const id = await uploads.begin(this.#targetKey(blob), this.#signal);
+    await this.#tellUnlisted(this.#targetKey(blob), id);
     const upload = { id, partBytes, sent: new Map<number, CursorPart>(), held: new Map<number, UploadedPart>() };
     this.#reportUpload(blob, upload);
     return upload;
+  }
+
+  async #tellUnlisted(key: string, uploadId: string): Promise<void> {
+    if (this.options.onUnlisted === undefined) return;
+    this.#isListed ??= (await this.target.store.uploads.unfinished(key, this.#signal)) !== undefined;
+    if (!this.#isListed) await this.options.onUnlisted({ key, uploadId });
   }
 
   /** The upload that the cursor names, or the proof of the blob it became, or undefined: begin anew. */
@@ -285,7 +297,9 @@ class FileCopy {
   async #adoptUpload(blob: ManifestBlob): Promise<OpenUpload | undefined> {
     const { uploads } = this.target.store;
     const key = this.#targetKey(blob);
-    const found = (await uploads.unfinished(key, this.#signal)) ?? [];
+    const listed = await uploads.unfinished(key, this.#signal);
+    this.#isListed = listed !== undefined;
+    const found = listed ?? [];
     let fullest: OpenUpload | undefined;
     for (const { uploadId } of found.filter((upload) => upload.key === key)) {
       const parts = (await uploads.parts(key, uploadId, this.#signal)) ?? [];

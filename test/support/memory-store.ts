@@ -61,6 +61,8 @@ export class MemoryStore implements Store {
   /** Every call that arrived: `read a/__0`, `part a/__0 2`. */
   readonly calls: string[] = [];
   readonly #etags = new Map<string, string>();
+  /** As of a store that has no listing of uploads. */
+  listsUploads = true;
   readonly #pending = new Map<string, Upload>();
   #faults: Fault[] = [];
   #writes = 0;
@@ -188,6 +190,7 @@ export class MemoryStore implements Store {
 
     unfinished: async (prefix, signal) => {
       signal.throwIfAborted();
+      if (!this.listsUploads) return undefined;
       return [...this.#pending]
         .map(([uploadId, { key }]) => ({ key, uploadId }))
         .filter(({ key }) => key.startsWith(prefix));
@@ -233,7 +236,7 @@ export class MemoryStore implements Store {
 
   #receipt(key: string): WriteReceipt {
     const checksum = showCrc32(crc32(this.blobs.get(key)!));
-    return { created: true, etag: this.#etags.get(key)!, checksum, requestId: undefined };
+    return { created: true, etag: this.#etags.get(key)!, checksum, requestId: `request-${this.calls.length}` };
   }
 
   #subject(key: string): { store: string; key: string } {

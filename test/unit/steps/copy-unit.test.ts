@@ -1,6 +1,7 @@
 import { BlobCorruptError, BlobMissingError, UnavailableError } from '../../../src/domain/errors';
 import { copyUnit, readUnits } from '../../../src/steps/copy-unit';
 import { readJsonLines, requireJson } from '../../../src/steps/files';
+import { crc32, showCrc32 } from '../../../src/storage';
 import type { ProofLine } from '../../../src/steps/proofs';
 import type { TransferUnit } from '../../../src/steps/units';
 import { fixture } from '../repository/fixtures';
@@ -50,12 +51,23 @@ describe('copying a unit', () => {
   });
 
   test('ends with a proof of every blob', async () => {
-    const { round, copy, phases } = await planned();
+    const { round, copy, phases, to } = await planned();
     const result = await copy(0);
     expect(result).toEqual({ blobs: phases[0]!.blobs, bytes: phases[0]!.bytes });
     const lines = await proofs(round, 0);
     expect(lines).toHaveLength(result.blobs);
-    expect(lines[0]).toMatchObject({ key: expect.stringContaining('__'), checksum: expect.stringMatching(/^crc32:/) });
+    for (const line of lines) {
+      const sent = to.blobs.get(`to/${line.key}`)!;
+      expect(line).toEqual({
+        key: line.key,
+        length: sent.length,
+        crc32: crc32(sent),
+        footerCrc32: sent.readUInt32BE(sent.length - 4),
+        checksum: showCrc32(crc32(sent)),
+        etag: (await to.head(`to/${line.key}`, signal))!.etag,
+        requestId: expect.stringMatching(/^request-/),
+      });
+    }
   });
 
   test('twice sends nothing again', async () => {
@@ -107,7 +119,10 @@ describe('copying a unit', () => {
     await copy(0, aContext({ resumed }));
     // The rest of the files, and the proof file.
     expect(to.callsOf('write').length - before).toBe(length - done + 1);
-    expect(await proofs(round, 0)).toHaveLength(length);
+    const lines = await proofs(round, 0);
+    expect(lines).toHaveLength(length);
+    // What the store answered before the crash is evidence too.
+    expect(lines.every(({ requestId, checksum }) => requestId !== undefined && checksum !== undefined)).toBe(true);
   });
 
   test('a heartbeat is a hint: what the target does not hold any more is sent again', async () => {

@@ -99,7 +99,7 @@ describe('a small file', () => {
         footerCrc32: scene.file.blobs[0]!.crc32,
         checksum: showCrc32(crc),
         etag: expect.any(String),
-        requestId: undefined,
+        requestId: 'request-1',
       },
     ]);
     expect(scene.source.calls).toEqual(['read from/__0']);

@@ -1,0 +1,56 @@
+import { createHash } from 'node:crypto';
+import { below } from '../domain/names';
+import type { WorkKeys } from '../domain/names';
+import { inParallel, payload } from '../storage';
+import type { Store } from '../storage';
+import { requireJson } from './files';
+
+/**
+ * Uploads in parts that nobody goes on with: their parts cost storage and no listing shows them. Where a store lists
+ * them they are found there; where it does not, each one's id lies in the work prefix before its first part is sent.
+ */
+
+interface NotedUpload {
+  readonly key: string;
+  readonly uploadId: string;
+}
+
+/** What is needed of a migration. */
+export interface UploadsOf {
+  readonly targetStore: Store;
+  readonly keys: WorkKeys;
+  readonly plan: { readonly repository: { readonly target: { readonly basePath: string } } };
+}
+
+const AT_ONCE = 16;
+
+/** Writes down an upload that the store will not list. A crash right before this leaves one that nobody knows. */
+export async function noteUpload({ targetStore, keys }: UploadsOf, upload: NotedUpload, signal: AbortSignal) {
+  const name = createHash('sha256').update(`${upload.key}\n${upload.uploadId}`).digest('hex').slice(0, 32);
+  await targetStore.write(keys.upload(name), payload(Buffer.from(JSON.stringify(upload))), {}, signal);
+}
+
+/**
+ * Aborts every unfinished upload below the target's base path, which is ours alone; others are never touched. For
+ * moments at which no transfer is in flight: a late one would begin its upload again. `mayAct` is called before each
+ * abort and throws when this attempt is too old. False where the store lists none and only the noted ones are known.
+ */
+export async function abandonUploads(migration: UploadsOf, mayAct: () => void, signal: AbortSignal): Promise<boolean> {
+  const { targetStore, keys, plan } = migration;
+  const prefix = below(plan.repository.target.basePath, '');
+  const abort = async ({ key, uploadId }: NotedUpload, either: AbortSignal) => {
+    if (!key.startsWith(prefix)) return;
+    mayAct();
+    await targetStore.uploads.abort(key, uploadId, either);
+  };
+  const listed = await targetStore.uploads.unfinished(prefix, signal);
+  await inParallel(listed ?? [], AT_ONCE, signal, abort);
+  if (listed !== undefined) return true;
+  const notes: string[] = [];
+  for await (const { key } of targetStore.list(keys.uploads, signal)) notes.push(key);
+  await inParallel(notes, AT_ONCE, signal, async (note, either) => {
+    await abort(await requireJson<NotedUpload>(targetStore, note, either), either);
+    await targetStore.delete(note, either);
+  });
+  return false;
+}
