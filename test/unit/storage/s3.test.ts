@@ -401,3 +401,33 @@ describe('a listing', () => {
     await expect(listed(store)).rejects.toThrow(UnavailableError);
   });
 });
+
+describe('without credentials of its own', () => {
+  const { env } = process;
+  afterEach(() => {
+    process.env = env;
+  });
+  /** Nothing of the machine's own. */
+  const nowhere = { AWS_EC2_METADATA_DISABLED: 'true', AWS_CONFIG_FILE: '/none', AWS_SHARED_CREDENTIALS_FILE: '/none' };
+
+  test('a store signs with those of the worker', async () => {
+    const { accessKeyId, secretAccessKey, sessionToken } = SECRETS;
+    process.env = {
+      ...nowhere,
+      AWS_ACCESS_KEY_ID: accessKeyId,
+      AWS_SECRET_ACCESS_KEY: secretAccessKey,
+      AWS_SESSION_TOKEN: sessionToken,
+    };
+    const answer: RequestListener = (_, response) => void response.writeHead(200, { etag: '"e"' }).end();
+    const store = await serve(answer, { credentials: undefined });
+    await store.head('a', NEVER);
+    expect(requests[0]!.headers['authorization']).toContain(`Credential=${accessKeyId}/`);
+    expect(requests[0]!.headers['x-amz-security-token']).toBe(sessionToken);
+  });
+
+  test('and a worker without any, it is a ConfigurationError', async () => {
+    process.env = { ...nowhere };
+    const store = open('http://127.0.0.1:1', { credentials: undefined });
+    await expect(store.head('a', NEVER)).rejects.toThrow(ConfigurationError);
+  });
+});
