@@ -358,20 +358,14 @@ class ConnectionsFile implements Config {
   store(name: string): StoreConnection {
     const entry = named(this.connections.stores, 'store', name);
     if (entry.type === 'directory') return { type: 'directory', path: entry.path };
-    if (entry.proxy !== undefined) {
-      // Going there without it would be worse than not going there.
-      throw new ConfigurationError('Proxies of stores have not landed yet: leave proxy out', {
-        subject: { store: name },
-      });
-    }
     if (entry.type === 'oss') {
-      const { type, bucket, region, endpoint, cname, encryption, credentials } = entry;
-      return { type, bucket, region, endpoint, cname, encryption, credentials: revealingOss(credentials) };
+      const { type, bucket, region, endpoint, cname, encryption, proxy, credentials } = entry;
+      return { type, bucket, region, endpoint, cname, encryption, proxy, credentials: revealingOss(credentials) };
     }
-    const { type, bucket, region, endpoint, pathStyle, encryption, credentials } = entry;
+    const { type, bucket, region, endpoint, pathStyle, encryption, proxy, credentials } = entry;
     const keys =
       credentials && revealingKeys(credentials.accessKeyId, credentials.secretAccessKey, credentials.sessionToken);
-    return { type, bucket, region, endpoint, pathStyle, encryption, credentials: keys };
+    return { type, bucket, region, endpoint, pathStyle, encryption, proxy, credentials: keys };
   }
 
   fingerprint(kind: 'cluster' | 'store', name: string): string {

@@ -17,6 +17,7 @@ export interface S3Connection {
   /** Asked before every request. Undefined: the AWS chain (environment, profile, role). */
   readonly credentials?: () => S3Credentials;
   readonly encryption?: S3Options['encryption'];
+  readonly proxy?: S3Options['proxy'];
 }
 
 export interface DirectoryConnection {
@@ -35,6 +36,7 @@ export interface OssConnection {
   /** Asked before every request. */
   readonly credentials: () => OssCredentials;
   readonly encryption?: OssOptions['encryption'];
+  readonly proxy?: OssOptions['proxy'];
 }
 
 export type StoreConnection = S3Connection | DirectoryConnection | OssConnection;

@@ -6,7 +6,7 @@ import type { MigrationError, Subject } from '../domain/errors';
 import { joined } from './payload';
 import { TransportError } from './transport';
 import type { HttpReply } from './transport';
-import { errorOfVerdict, UNTRUSTED_BY_CODE } from './verdicts';
+import { brokenOff, errorOfVerdict, UNTRUSTED_BY_CODE } from './verdicts';
 import type { Failure, Verdict } from './verdicts';
 import { parseXml, textOf } from './xml';
 
@@ -148,11 +148,8 @@ function failureIn({ status, headers, body }: HttpReply): Failure {
   };
 }
 
-function brokenOff({ code, message }: TransportError): Failure {
-  return { code, status: undefined, message, requestId: undefined, headers: {} };
-}
-
-function verdictOf({ code, status, details }: Failure): Verdict {
+function verdictOf({ verdict, code, status, details }: Failure): Verdict {
+  if (verdict) return verdict;
   if (details?.['rightEndpoint'] !== undefined) return WRONG_REGION;
   const known = BY_EC[details?.['ec'] ?? ''] ?? BY_CODE.get(code ?? '');
   if (known) return known;

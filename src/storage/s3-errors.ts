@@ -6,7 +6,7 @@ import type { MigrationError, Subject } from '../domain/errors';
 import { joined } from './payload';
 import { TransportError } from './transport';
 import type { HttpReply } from './transport';
-import { errorOfVerdict, UNTRUSTED_BY_CODE } from './verdicts';
+import { brokenOff, errorOfVerdict, UNTRUSTED_BY_CODE } from './verdicts';
 import type { Failure, Verdict } from './verdicts';
 import { parseXml, textOf } from './xml';
 
@@ -128,16 +128,12 @@ function failureIn({ status, headers, body }: HttpReply): Failure {
   };
 }
 
-function brokenOff({ code, message }: TransportError): Failure {
-  return { code, status: undefined, message, requestId: undefined, headers: {} };
-}
-
 function errorFrom(failure: Failure, subject: Subject): MigrationError {
   return errorOfVerdict(verdictOf(failure), failure, subject);
 }
 
-function verdictOf({ code, status }: Failure): Verdict {
-  const byCode = BY_CODE.get(code ?? '');
+function verdictOf({ verdict, code, status }: Failure): Verdict {
+  const byCode = verdict ?? BY_CODE.get(code ?? '');
   if (byCode) return byCode;
   if (status === undefined) return AWAY;
   return BY_STATUS[status] ?? (status >= 400 && status < 500 ? REFUSED : AWAY);

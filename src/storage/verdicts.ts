@@ -7,6 +7,8 @@ import {
   RepositoryChangedError,
   UnavailableError,
 } from '../domain/errors';
+import { ProxyError } from '../net/proxy';
+import type { TransportError } from './wire';
 
 export interface Failure {
   /** Of the answer, or of a system error: `ECONNREFUSED`. */
@@ -18,6 +20,8 @@ export interface Failure {
   /** More of the answer that the error is to show. */
   readonly details?: Subject;
   readonly headers: Readonly<Record<string, string>>;
+  /** Known already, whatever a table says: it is not about the store. */
+  readonly verdict?: Verdict;
 }
 
 type Meaning = 'configuration' | 'clock-skew' | 'missing' | 'changed' | 'corrupt' | 'unavailable';
@@ -38,6 +42,13 @@ export const UNTRUSTED_BY_CODE: readonly (readonly [string, Verdict])[] = [
     'The certificate of the store is not trusted: correct the endpoint, or give the worker the authority (NODE_EXTRA_CA_CERTS).',
   ],
 ]);
+
+/** An exchange without an answer. */
+export function brokenOff({ code, message, cause }: TransportError): Failure {
+  const failure = { code, status: undefined, message, requestId: undefined, headers: {} };
+  if (!(cause instanceof ProxyError)) return failure;
+  return { ...failure, verdict: [cause.isFinal ? 'configuration' : 'unavailable', cause.message] };
+}
 
 export function errorOfVerdict([meaning, message]: Verdict, failure: Failure, about: Subject): MigrationError {
   const { code, status, requestId, details } = failure;

@@ -331,9 +331,10 @@ stores:
     expect(inspect(config, { depth: 20, showHidden: true })).not.toContain('hunter');
   });
 
-  it('of a cluster bring its certificate; a proxy of a store is refused rather than ignored', async () => {
+  it('of a cluster bring its certificate, those of a store its proxy', async () => {
     const config = await load(yaml);
     expect(config.cluster('a')).toMatchObject({ url: 'http://a:9200', caCertificate: '-----BEGIN CERTIFICATE-----' });
-    expect(() => config.store('s')).toThrow('Proxies of stores have not landed yet');
+    expect(config.store('s')).toMatchObject({ bucket: 'b', proxy: 'http://p:1' });
+    expect(config.store('bare')).toEqual({ type: 'directory', path: '/d' });
   });
 });

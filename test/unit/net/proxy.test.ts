@@ -3,76 +3,26 @@ import { createServer as createHttp } from 'node:http';
 import type { RequestListener } from 'node:http';
 import { createServer as createHttps } from 'node:https';
 import { createServer as createTcp } from 'node:net';
-import type { AddressInfo, Server } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Socks5Server } from '@pondwader/socks5-server';
-import { createProxy } from 'proxy';
 import { ConfigurationError, UnavailableError } from '../../../src/domain/errors';
 import type { MigrationError } from '../../../src/domain/errors';
 import { Http } from '../../../src/elasticsearch/http';
 import { dialThrough, ProxyError } from '../../../src/net/proxy';
+import { closing, listening, socks, squid } from '../../support/proxies';
 import { CERTIFICATE, KEY } from '../elasticsearch/certificate';
 
 const NEVER = new AbortController().signal;
 
-let closing: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const close of closing.reverse()) await close();
-  closing = [];
-});
-
-/** Its port; sockets end with the test. */
-async function listening(server: Server): Promise<number> {
-  const sockets = new Set<{ destroy(): void }>();
-  server.on('connection', (socket) => {
-    sockets.add(socket);
-    socket.on('error', () => undefined); // a tunnel that the test has cut
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  closing.push(() => {
-    for (const socket of sockets) socket.destroy();
-    return new Promise((resolve) => server.close(resolve));
-  });
-  return (server.address() as AddressInfo).port;
-}
+afterEach(() => closing.all());
 
 const answer: RequestListener = (request, response) =>
   void response.end(JSON.stringify({ host: request.headers.host }));
 const plain = async (listener = answer) => `http://127.0.0.1:${await listening(createHttp(listener))}`;
 const secure = async () => `https://127.0.0.1:${await listening(createHttps({ cert: CERTIFICATE, key: KEY }, answer))}`;
 
-interface Tunnels {
-  readonly url: string;
-  /** What clients asked for, in order. */
-  readonly asked: string[];
-}
-
-/** `names` are those that only this proxy can resolve. */
-async function socks(names: Readonly<Record<string, string>> = {}, denied?: string): Promise<Tunnels> {
-  const asked: string[] = [];
-  const inside = new Socks5Server().setRulesetValidator((connection, accept, deny) => {
-    const { destAddress } = connection;
-    asked.push(`${destAddress}:${connection.destPort}`);
-    connection.destAddress = names[destAddress] ?? destAddress;
-    if (destAddress === denied) deny();
-    else accept();
-  });
-  const port = await listening(createTcp((socket) => void inside._handleConnection(socket)));
-  return { url: `socks5://127.0.0.1:${port}`, asked };
-}
-
-async function squid(refusal?: number): Promise<Tunnels> {
-  const asked: string[] = [];
-  const server = createHttp();
-  server.on('connect', ({ url = '' }) => asked.push(url));
-  if (refusal === undefined) createProxy(server);
-  else server.on('connect', (_, socket) => socket.end(`HTTP/1.1 ${refusal} No\r\nContent-Length: 0\r\n\r\n`));
-  return { url: `http://127.0.0.1:${await listening(server)}`, asked };
-}
-
 function httpTo(url: string, proxy: string, caCertificate?: string): Http {
   const http = new Http({ name: 'far', url, auth: { type: 'none' }, proxy, ...(caCertificate && { caCertificate }) });
-  closing.unshift(() => http.close()); // last: it waits for a proxy that says nothing
+  closing.last(() => http.close()); // it waits for a proxy that says nothing
   return http;
 }
 const failureOf = (promise: Promise<unknown>): Promise<MigrationError> =>
@@ -119,7 +69,7 @@ describe.each([
 
   test('that is down is named, with what to do', async () => {
     const proxy = await start();
-    for (const close of closing.splice(0)) await close();
+    await closing.all();
     const error = await failureOf(httpTo('http://127.0.0.1:9', proxy.url).get('/', NEVER));
     expect(error).toBeInstanceOf(UnavailableError);
     expect(error.message).toMatch(/ECONNREFUSED.*see that it runs and lets this server through, or correct proxy/);
