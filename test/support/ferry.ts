@@ -10,6 +10,7 @@ import type { WorkflowHandle } from '@temporalio/client';
 import type { Report } from '../../src/domain/exchange';
 import type { Status } from '../../src/domain/story';
 import { shareDirectory } from '../../stack';
+import type { OSS_KEYS } from './oss';
 import { testServers } from './temporal';
 import type { TestServers } from './temporal';
 
@@ -32,6 +33,8 @@ export interface FerryOptions {
   readonly connections?: { readonly clusters?: object; readonly stores?: object };
   /** Added to the settings of both repositories as the clusters register them. */
   readonly repositorySettings?: Readonly<Record<string, unknown>>;
+  /** The target store is a bucket of this OSS server, whose root the nodes share; S3 otherwise. */
+  readonly oss?: { readonly root: string; readonly endpoint: string } & typeof OSS_KEYS;
   /** How S3 and the nodes share a folder, where not as the shared servers do. */
   readonly servers?: Pick<TestServers, 's3' | 'buckets' | 'temporal'>;
 }
@@ -79,9 +82,10 @@ export class Ferry {
     const { buckets } = options.servers ?? testServers();
     const token = randomUUID().slice(0, 8);
     const names = { source: `source-${token}`, target: `target-${token}` };
-    for (const name of Object.values(names)) mkdirSync(path.join(buckets, name));
-    await shareDirectory(buckets);
     const ferry = new Ferry(options, mkdtempSync(path.join(os.tmpdir(), 'ferry-')), names);
+    for (const side of ['source', 'target'] as const) mkdirSync(ferry.files(side));
+    await shareDirectory(buckets);
+    if (options.oss !== undefined) await shareDirectory(ferry.files('target'));
     writeFileSync(path.join(ferry.dir, 'connections.yaml'), ferry.connections());
     return ferry;
   }
@@ -95,7 +99,8 @@ export class Ferry {
 
   /** Where a store's blobs lie as files. */
   files(side: 'source' | 'target'): string {
-    return path.join(this.servers.buckets, this.buckets[side]);
+    const root = side === 'target' ? this.options.oss?.root : undefined;
+    return path.join(root ?? this.servers.buckets, this.buckets[side]);
   }
 
   /** A JSON file of the work prefix, of the newest round that has one. */
@@ -229,8 +234,10 @@ export class Ferry {
   /** What a worker or another command of ours needs. */
   environment(): NodeJS.ProcessEnv {
     const { s3 } = this.servers;
+    const { oss } = this.options;
     return {
       ...process.env,
+      ...(oss === undefined ? {} : { FERRY_OSS_KEY: oss.accessKeyId, FERRY_OSS_SECRET: oss.secretAccessKey }),
       SNAPFERRY_CONFIG: path.join(this.dir, 'connections.yaml'),
       TEMPORAL_ADDRESS: this.temporal,
       TEMPORAL_NAMESPACE: 'default',
@@ -285,11 +292,15 @@ export class Ferry {
 
   /** JSON, which is YAML. */
   private connections(): string {
-    const { buckets, s3 } = this.servers;
-    const { source, target, connections, directory, repositorySettings, s3Endpoint } = this.options;
-    const store = (bucket: string) => {
-      const location = path.join(buckets, bucket);
+    const { s3 } = this.servers;
+    const { source, target, connections, directory, repositorySettings, s3Endpoint, oss } = this.options;
+    const store = (side: 'source' | 'target') => {
+      const [bucket, location] = [this.buckets[side], this.files(side)];
       const repository = { type: 'fs', settings: { location, compress: true, ...repositorySettings } };
+      if (oss !== undefined && side === 'target') {
+        const credentials = { accessKeyId: { env: 'FERRY_OSS_KEY' }, accessKeySecret: { env: 'FERRY_OSS_SECRET' } };
+        return { type: 'oss', bucket, region: oss.region, endpoint: oss.endpoint, credentials, repository };
+      }
       if (directory === true) return { type: 'directory', path: location, repository };
       return {
         type: 's3',
@@ -304,8 +315,8 @@ export class Ferry {
     return JSON.stringify({
       clusters: { source: { url: source }, target: { url: target }, ...connections?.clusters },
       stores: {
-        'source-store': store(this.buckets.source),
-        'target-store': store(this.buckets.target),
+        'source-store': store('source'),
+        'target-store': store('target'),
         ...connections?.stores,
       },
     });
