@@ -3,7 +3,7 @@ import type { CopyUnitInput, CopyUnitResult, ReadUnitsInput, UnitLabel } from '.
 import { below } from '../domain/names';
 import type { RoundKeys } from '../domain/names';
 import type { ManifestBlob } from '../repository';
-import { copyFile, crc32, inLanes, payload, showCrc32 } from '../storage';
+import { copyFile, crc32, inLanes, sendSaved, showCrc32 } from '../storage';
 import type { BlobProof, CopyCursor, Pace } from '../storage';
 import type { StepContext } from './context';
 import { readBytes, readJsonLines, requireJson, writeJsonLines } from './files';
@@ -106,7 +106,7 @@ class UnitCopy {
   }
 
   private copy(file: UnitFile, pace: Pick<Pace, 'take'>, signal: AbortSignal): Promise<BlobProof[]> {
-    return file.savedCrc32 === undefined ? this.copyFromSource(file, pace, signal) : this.copySaved(file, signal);
+    return file.savedCrc32 === undefined ? this.copyFromSource(file, pace, signal) : this.copySaved(file, pace, signal);
   }
 
   private copyFromSource(file: UnitFile, pace: Pick<Pace, 'take'>, signal: AbortSignal): Promise<BlobProof[]> {
@@ -135,8 +135,8 @@ class UnitCopy {
   }
 
   /** Metadata saved at planning: small, and the source may have deleted it since. */
-  private async copySaved(file: UnitFile, signal: AbortSignal): Promise<BlobProof[]> {
-    const { targetStore } = this.migration;
+  private async copySaved(file: UnitFile, pace: Pick<Pace, 'take'>, signal: AbortSignal): Promise<BlobProof[]> {
+    const { targetStore, plan } = this.migration;
     const blob = file.blobs[0]!;
     const saved = this.round.volatile(blob.key);
     const bytes = await readBytes(targetStore, saved, signal);
@@ -148,9 +148,11 @@ class UnitCopy {
         subject: { ...subject, expected: showCrc32(file.savedCrc32!), actual: showCrc32(crc) },
       });
     }
-    const receipt = await targetStore.write(this.targetKey(blob), payload(bytes), {}, signal);
-    this.bytesDone += bytes.length;
-    return [proofOf(blob, crc, receipt)];
+    const target = { store: targetStore, basePath: plan.repository.target.basePath };
+    const progress = (sent: number) => {
+      this.bytesDone += sent;
+    };
+    return [await sendSaved(pace, target, blob, bytes, { signal, progress })];
   }
 
   private targetKey(blob: ManifestBlob): string {

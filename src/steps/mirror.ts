@@ -8,13 +8,14 @@ import { BlobCorruptError, ConfigurationError, RepositoryChangedError, Unavailab
 import { below } from '../domain/names';
 import { PHASES, phaseOf, readManifest } from '../repository';
 import type { ManifestBlob, Phase, RepositoryData } from '../repository';
-import { compareKeys, copyFile, crc32, inLanes, march, payload } from '../storage';
+import { compareKeys, copyFile, crc32, inLanes, march, sendSaved } from '../storage';
 import type { BlobInfo, BlobProof, CopySource, CopyTarget, Engine } from '../storage';
 import { readBytes } from './files';
 import type { ProofLine } from './proofs';
 import { isProvedBy, proofLine } from './proofs';
 import { newestRepositoryData } from './source-repository';
 import { blobsOf, filesOf } from './units';
+import { abandonListedUploads } from './uploads';
 
 /** What a run proved of one blob, and what the source said of it then. */
 export interface MirrorProof extends ProofLine {
@@ -144,14 +145,8 @@ export async function runMirror(
       run.progress({ blobs: proofs.length, bytes: 0 });
     });
   }
-  await abandonUploads(target, run.signal);
-}
-
-/** Uploads below our base path that nobody goes on with cost storage. Stores that do not list them expire them. */
-async function abandonUploads({ store, basePath }: CopyTarget, signal: AbortSignal): Promise<void> {
-  for (const { key, uploadId } of (await store.uploads.unfinished(below(basePath, ''), signal)) ?? []) {
-    await store.uploads.abort(key, uploadId, signal);
-  }
+  // Where a store does not list them, its own rules expire them.
+  await abandonListedUploads(target, () => undefined, run.signal);
 }
 
 async function send(
@@ -167,14 +162,7 @@ async function send(
     const isUnproved = file.sourceEtag !== undefined;
     return copyFile(engine, source, target, file, { signal, progress, isUnproved, onCursor: () => undefined });
   }
-  const [blob] = file.blobs as [ManifestBlob];
-  const body = payload(file.saved);
-  const receipt = await target.store.write(below(target.basePath, blob.key), body, {}, signal);
-  progress(body.length);
-  const { etag, checksum, requestId } = receipt;
-  return [
-    { key: blob.key, length: body.length, crc32: body.crc32, footerCrc32: blob.crc32, checksum, etag, requestId },
-  ];
+  return [await sendSaved(engine.pace, target, file.blobs[0]!, file.saved, { signal, progress })];
 }
 
 /** There is no Temporal here: the run itself tries again, what is worth another try and as a store asks. */

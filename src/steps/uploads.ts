@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { below } from '../domain/names';
 import type { WorkKeys } from '../domain/names';
 import { inParallel, payload } from '../storage';
-import type { Store } from '../storage';
+import type { CopyTarget, Store } from '../storage';
 import { requireJson } from './files';
 
 /**
@@ -37,20 +37,35 @@ export async function noteUpload({ targetStore, keys }: UploadsOf, upload: Noted
  */
 export async function abandonUploads(migration: UploadsOf, mayAct: () => void, signal: AbortSignal): Promise<boolean> {
   const { targetStore, keys, plan } = migration;
-  const prefix = below(plan.repository.target.basePath, '');
-  const abort = async ({ key, uploadId }: NotedUpload, either: AbortSignal) => {
-    if (!key.startsWith(prefix)) return;
-    mayAct();
-    await targetStore.uploads.abort(key, uploadId, either);
-  };
-  const listed = await targetStore.uploads.unfinished(prefix, signal);
-  await inParallel(listed ?? [], AT_ONCE, signal, abort);
-  if (listed !== undefined) return true;
+  const target = { store: targetStore, basePath: plan.repository.target.basePath };
+  if (await abandonListedUploads(target, mayAct, signal)) return true;
   const notes: string[] = [];
   for await (const { key } of targetStore.list(keys.uploads, signal)) notes.push(key);
   await inParallel(notes, AT_ONCE, signal, async (note, either) => {
-    await abort(await requireJson<NotedUpload>(targetStore, note, either), either);
+    await abort(target, await requireJson<NotedUpload>(targetStore, note, either), mayAct, either);
     await targetStore.delete(note, either);
   });
   return false;
+}
+
+/** As `abandonUploads`, of those that the store lists. False where it lists none. */
+export async function abandonListedUploads(
+  target: CopyTarget,
+  mayAct: () => void,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const listed = await target.store.uploads.unfinished(below(target.basePath, ''), signal);
+  await inParallel(listed ?? [], AT_ONCE, signal, (upload, either) => abort(target, upload, mayAct, either));
+  return listed !== undefined;
+}
+
+async function abort(
+  { store, basePath }: CopyTarget,
+  { key, uploadId }: NotedUpload,
+  mayAct: () => void,
+  signal: AbortSignal,
+): Promise<void> {
+  if (!key.startsWith(below(basePath, ''))) return;
+  mayAct();
+  await store.uploads.abort(key, uploadId, signal);
 }

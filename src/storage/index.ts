@@ -23,7 +23,7 @@ export type { OssOptions } from './oss';
 export { openOss } from './oss';
 export type { OssCredentials } from './oss-signer';
 export type { BlobProof, CopyCursor, CopyFile, CopyOptions, CopySource, CopyTarget, CursorPart } from './copy';
-export { copyFile } from './copy';
+export { copyFile, sendSaved } from './copy';
 export type { Lane } from './engine';
 export { Engine, inLanes, laneOf } from './engine';
 export { inParallel, mapInParallel } from './parallel';

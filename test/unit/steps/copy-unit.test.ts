@@ -1,6 +1,7 @@
 import { BlobCorruptError, BlobMissingError, UnavailableError } from '../../../src/domain/errors';
 import { copyUnit, readUnits } from '../../../src/steps/copy-unit';
 import { readJsonLines, requireJson } from '../../../src/steps/files';
+import { LiveLimits } from '../../../src/steps/limits';
 import { crc32, showCrc32 } from '../../../src/storage';
 import type { ProofLine } from '../../../src/steps/proofs';
 import type { TransferUnit } from '../../../src/steps/units';
@@ -86,6 +87,17 @@ describe('copying a unit', () => {
       if (/^index(-|\.)/.test(key)) continue;
       expect(to.blobs.get(`to/${key}`)).toEqual(fixture(NAME).get(key));
     }
+  });
+
+  test('every byte keeps to the limits, that of saved metadata too', async () => {
+    const { round } = await planned();
+    let paced = 0;
+    const take = async (bytes: number) => void (paced += bytes);
+    const during = jest.spyOn(LiveLimits.prototype, 'during').mockImplementation((_, __, copy) => copy({ take }));
+    await round.transfer();
+    during.mockRestore();
+    const { sendBytes } = await round.planned();
+    expect(paced).toBe(sendBytes);
   });
 
   test('saved metadata that changed or is gone is never sent', async () => {

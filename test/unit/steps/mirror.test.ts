@@ -3,7 +3,7 @@ import { BlobCorruptError, ConfigurationError, RepositoryChangedError } from '..
 import { readManifest } from '../../../src/repository';
 import { planSnapshot, planWhole, runMirror } from '../../../src/steps/mirror';
 import type { MirrorPlan, MirrorProof, MirrorRun } from '../../../src/steps/mirror';
-import { Engine } from '../../../src/storage';
+import { Engine, Pace } from '../../../src/storage';
 import { MemoryStore } from '../../support/memory-store';
 import { fixture, reader, repositoryOf } from '../repository/fixtures';
 
@@ -64,6 +64,17 @@ test('a snapshot arrives as a repository that can be read, without what only oth
   const arrived = await readManifest(await repositoryOf(BLOBS), name, async (key) => scene.copied.get(key));
   expect(arrived.blobs).toEqual(wanted.blobs);
   expect((await scene.snapshot(name)).send).toEqual({ blobs: 0, bytes: 0 });
+});
+
+test('every byte that is sent is paced, that of saved metadata too', async () => {
+  const scene = new Scene();
+  const plan = await scene.snapshot(await newestSnapshot());
+  expect(plan.phases.flatMap(({ files }) => files).filter(({ saved }) => saved !== undefined)).not.toEqual([]);
+  let paced = 0;
+  const take = jest.spyOn(Pace.prototype, 'take').mockImplementation(async (bytes) => void (paced += bytes));
+  await scene.run(plan);
+  take.mockRestore();
+  expect(paced).toBe(plan.send.bytes);
 });
 
 test('what is listed but was never proved is sent: old versions use names again', async () => {
