@@ -1,11 +1,14 @@
 import { createRequire } from 'node:module';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs, types } from 'node:util';
 import type { ParseArgsConfig } from 'node:util';
 import { loadConfig } from '../config';
 import type { openDirectory as OpenDirectory, openStore as OpenStore } from '../storage';
 import type { Store } from '../storage/store';
-import type { copy as Copy, evidenceFileOf as EvidenceFileOf } from './copy';
+import type { audit as Audit, AuditCommand } from './audit';
+import type { copy as Copy } from './copy';
+import type { evidenceFileOf as EvidenceFileOf } from './evidence';
 import type { inspect as Inspect } from './inspect';
 import type { unfreeze as Unfreeze } from './unfreeze';
 
@@ -77,8 +80,8 @@ interface Command {
   readonly details: readonly string[];
   readonly examples: readonly string[];
   readonly options?: ParseArgsConfig['options'];
-  /** Names of the positional arguments, all of them required. */
-  readonly takes?: readonly string[];
+  /** Names of the positional arguments, all of them required; with some options they are others. */
+  readonly takes?: readonly string[] | ((values: Given['values']) => readonly string[]);
   /** Undefined while it has not landed. */
   readonly run?: (given: Given, terminal: Terminal) => Promise<void>;
 }
@@ -166,10 +169,49 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     run: runCopy,
   },
   audit: {
-    usage: 'audit SRC DST',
-    summary: 'prove that two stores hold the same repository',
-    details: [],
-    examples: ['npx snapferry audit s3-singapore oss-hangzhou'],
+    usage: 'audit (SRC DST [--snapshot NAME | --all] | DST (--round N|last | --evidence FILE)) [--deep] [--json]',
+    summary: 'prove that a store holds a whole copy',
+    details: [
+      'SRC, DST                  names from the connections file, or dir:PATH, which needs no such file',
+      '--snapshot NAME           what one snapshot of SRC needs; without it: what every snapshot there needs',
+      '--all                     everything below the base path of SRC, for what is not a readable repository too',
+      '--round N                 what round N of the migration to DST wrote down, or the last one; needs no SRC',
+      '--work PREFIX             where that migration keeps its work files in DST (default: snapferry-work)',
+      '--evidence FILE           what a copy to DST wrote down; needs no SRC',
+      '--base-path PATH          where the repository lies in both stores (default: their roots)',
+      '--target-base-path PATH   where it lies in DST, if that is another place',
+      '--deep                    read every byte in DST',
+      '--bytes-per-second N      no faster than that',
+      '--json                    one JSON object per line, the last one a summary',
+      '',
+      'One line for each blob, by key:',
+      '  =  whole: the right length, and the checksum that the store itself has of it is the right one. Where the store',
+      '     tells none, metadata is read, and of data it is said: (unchanged since it was proved) where the etag is that',
+      '     of a recorded proof, else (length only). With --deep: its bytes have the right checksum',
+      '  *  differs, and in what     -  missing     +  there, and belongs to nothing     !  not readable, and why',
+      '',
+      'Ends with 1 when anything is missing, different or not readable. Nothing is written. What `snapferry copy` noted of',
+      'the same places is used.',
+    ],
+    examples: [
+      'npx snapferry audit s3-singapore oss-hangzhou --base-path snapferry/movies --snapshot nightly',
+      'npx snapferry audit oss-hangzhou --base-path snapferry/movies --round last --deep',
+      'npx snapferry audit dir:/srv/snapshots s3-archive --target-base-path 2026 --all --json',
+    ],
+    options: {
+      snapshot: { type: 'string' },
+      all: { type: 'boolean', default: false },
+      round: { type: 'string' },
+      work: { type: 'string', default: 'snapferry-work' },
+      evidence: { type: 'string' },
+      'base-path': { type: 'string', default: '' },
+      'target-base-path': { type: 'string' },
+      deep: { type: 'boolean', default: false },
+      'bytes-per-second': { type: 'string' },
+      json: { type: 'boolean', default: false },
+    },
+    takes: (values) => (isByEvidence(values) ? ['DST'] : ['SRC', 'DST']),
+    run: runAudit,
   },
   policies: {
     usage: 'policies PLAN',
@@ -212,16 +254,14 @@ async function runInspect({ values, positionals }: Given, terminal: Terminal): P
 }
 
 async function runCopy({ values, positionals }: Given, terminal: Terminal): Promise<void> {
-  const { copy, evidenceFileOf } = load('./copy') as { copy: typeof Copy; evidenceFileOf: typeof EvidenceFileOf };
+  const { copy } = load('./copy') as { copy: typeof Copy };
+  const { evidenceFileOf } = load('./evidence') as { evidenceFileOf: typeof EvidenceFileOf };
   const { snapshot, all } = values;
   if ((typeof snapshot === 'string') === (all === true)) {
     throw new UsageError('copy needs either --snapshot NAME or --all: see snapferry copy --help');
   }
   const limits = bytesPerSecondOf(values['bytes-per-second']);
-  const basePath = basePathOf(values['base-path']);
-  const source = { store: await storeOf(positionals[0] ?? '', terminal), basePath };
-  const targetBasePath = basePathOf(values['target-base-path'] ?? basePath);
-  const target = { store: await storeOf(positionals[1] ?? '', terminal), basePath: targetBasePath };
+  const { source, target } = await placesOf(values, positionals, terminal);
   const command = {
     source,
     target,
@@ -231,6 +271,58 @@ async function runCopy({ values, positionals }: Given, terminal: Terminal): Prom
     evidence: evidenceFileOf(source, target, terminal.env),
   };
   await copy(command, terminal, terminal.interruption());
+}
+
+async function runAudit({ values, positionals }: Given, terminal: Terminal): Promise<void> {
+  const { audit } = load('./audit') as { audit: typeof Audit };
+  const command: AuditCommand = {
+    ...(await auditedOf(values, positionals, terminal)),
+    ...bytesPerSecondOf(values['bytes-per-second']),
+    deep: values['deep'] === true,
+    json: values['json'] === true,
+  };
+  await audit(command, terminal, terminal.interruption());
+}
+
+function isByEvidence({ round, evidence }: Given['values']): boolean {
+  return round !== undefined || evidence !== undefined;
+}
+
+async function auditedOf(
+  values: Given['values'],
+  positionals: Given['positionals'],
+  terminal: Terminal,
+): Promise<Pick<AuditCommand, 'target' | 'by'>> {
+  const { snapshot, all, round, evidence } = values;
+  const given = [snapshot !== undefined, all === true, round !== undefined, evidence !== undefined];
+  if (given.filter(Boolean).length > 1) {
+    throw new UsageError('audit takes one of --snapshot, --all, --round and --evidence: see snapferry audit --help');
+  }
+  if (!isByEvidence(values)) {
+    const { evidenceFileOf } = load('./evidence') as { evidenceFileOf: typeof EvidenceFileOf };
+    const { source, target } = await placesOf(values, positionals, terminal);
+    const noted = { source, evidence: evidenceFileOf(source, target, terminal.env) };
+    if (all === true) return { target, by: { kind: 'whole', ...noted } };
+    return { target, by: { kind: 'snapshots', ...noted, ...(typeof snapshot === 'string' ? { snapshot } : {}) } };
+  }
+  const target = await targetOf(values, positionals[0], terminal);
+  if (typeof evidence === 'string') {
+    if (!existsSync(evidence)) throw new UsageError(`there is no evidence in ${evidence}`);
+    return { target, by: { kind: 'evidence', evidence } };
+  }
+  const number = round === 'last' ? {} : { round: Number(round) };
+  if (round !== 'last' && !/^\d+$/.test(String(round))) throw new UsageError("--round must be a number, or 'last'");
+  return { target, by: { kind: 'round', work: basePathOf(values['work']), ...number } };
+}
+
+async function placesOf(values: Given['values'], [from, to]: Given['positionals'], terminal: Terminal) {
+  const source = { store: await storeOf(from ?? '', terminal), basePath: basePathOf(values['base-path']) };
+  return { source, target: await targetOf(values, to, terminal) };
+}
+
+async function targetOf(values: Given['values'], name: string | undefined, terminal: Terminal) {
+  const basePath = basePathOf(values['target-base-path'] ?? values['base-path']);
+  return { store: await storeOf(name ?? '', terminal), basePath };
 }
 
 function bytesPerSecondOf(given: unknown): { bytesPerSecond?: number } {
@@ -263,8 +355,9 @@ async function runUnfreeze({ positionals }: Given, terminal: Terminal): Promise<
 
 // --- Arguments and help ---------------------------------------------------------------------------------------------
 
-function parse(name: string, { options = {}, takes = [] }: Command, args: readonly string[]): Given {
+function parse(name: string, { options = {}, takes: names = [] }: Command, args: readonly string[]): Given {
   const given = parseStrictly(name, options, args);
+  const takes = typeof names === 'function' ? names(given.values) : names;
   const missing = takes[given.positionals.length];
   if (missing !== undefined) throw new UsageError(`${name} needs ${missing}: see snapferry ${name} --help`);
   const surplus = given.positionals[takes.length];
@@ -299,7 +392,7 @@ function helpOfAll(): string {
     'npx snapferry --version',
     '',
     "SNAPFERRY_CONFIG names the worker's connections file. SNAPFERRY_DEBUG=1 shows where an error came from.",
-    'Exit codes: 0 done, 1 failed, 2 called wrongly.',
+    'Exit codes: 0 done, 1 failed (of audit: not whole), 2 called wrongly.',
   ].join('\n');
 }
 

@@ -3,7 +3,7 @@ import type { WorkKeys } from '../domain/names';
 import type { ManifestBlob } from '../repository';
 import type { BlobProof } from '../storage';
 import type { Store } from '../storage/store';
-import type { StepContext } from './context';
+import type { Telling } from './context';
 import { readJsonLines } from './files';
 import { mapInParallel } from '../storage/parallel';
 
@@ -32,13 +32,29 @@ export function isProvedBy(proof: ProofLine | undefined, blob: ManifestBlob): bo
 export async function* proofsBefore(
   store: Store,
   keys: WorkKeys,
-  now: { readonly round: number; readonly attempt: number },
-  context: StepContext,
+  now: Attempt,
+  context: Telling,
 ): AsyncGenerator<ProofLine> {
+  for await (const { proof } of proofsOf(store, keys, (written) => isBefore(written, now), context)) yield proof;
+}
+
+/** The attempt at a round that wrote a proof. */
+export interface Attempt {
+  readonly round: number;
+  readonly attempt: number;
+}
+
+/** As `proofsBefore`, of the attempts that are wanted, with who wrote each. */
+export async function* proofsOf(
+  store: Store,
+  keys: WorkKeys,
+  isWanted: (written: Attempt) => boolean,
+  context: Telling,
+): AsyncGenerator<{ readonly proof: ProofLine; readonly written: Attempt }> {
   const files: ProofFile[] = [];
   for await (const { key } of store.list(keys.rounds, context.signal)) {
     const file = proofFile(key, keys.rounds, store);
-    if (file !== undefined && isBefore(file, now)) files.push(file);
+    if (file !== undefined && isWanted(file)) files.push(file);
   }
   files.sort((a, b) => a.round - b.round || a.attempt - b.attempt);
   for (let from = 0; from < files.length; from += READS_AT_ONCE) {
@@ -47,14 +63,14 @@ export async function* proofsBefore(
     const lines = await mapInParallel(some, READS_AT_ONCE, context.signal, ({ key }, signal) =>
       readJsonLines<ProofLine>(store, key, signal),
     );
-    for (const some of lines) yield* some;
+    for (const [n, proofs] of lines.entries()) {
+      for (const proof of proofs) yield { proof, written: some[n]! };
+    }
   }
 }
 
-interface ProofFile {
+interface ProofFile extends Attempt {
   readonly key: string;
-  readonly round: number;
-  readonly attempt: number;
 }
 
 /** Parsed, not compared as text: `a10` is after `a2`. */
@@ -70,6 +86,6 @@ function proofFile(key: string, prefix: string, store: Store): ProofFile | undef
   return { key, round: Number(match[1]), attempt: Number(match[2]) };
 }
 
-function isBefore(file: ProofFile, now: { readonly round: number; readonly attempt: number }): boolean {
-  return file.round < now.round || (file.round === now.round && file.attempt < now.attempt);
+export function isBefore(written: Attempt, now: Attempt): boolean {
+  return written.round < now.round || (written.round === now.round && written.attempt < now.attempt);
 }

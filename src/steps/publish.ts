@@ -19,13 +19,13 @@ import type { ManifestFile } from './work-files';
 const WRITE_TIMEOUT_MS = 30_000;
 
 /** `published/index-N` of a migration: which bytes it was about to publish. Written before they are. */
-interface PublishedRecord {
+export interface PublishedRecord {
   readonly generation: number;
   readonly digest: string;
   readonly snapshot: string;
 }
 
-function publishedKey(keys: WorkKeys, generation: number): string {
+export function publishedKey(keys: WorkKeys, generation: number): string {
   return `${keys.prefix}/published/index-${generation}`;
 }
 

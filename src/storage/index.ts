@@ -3,6 +3,7 @@
  * `copyFile` moves one file and proves it. Nothing here knows what a snapshot is.
  */
 export type {
+  BlobChecksums,
   BlobInfo,
   Copier,
   ReadOptions,
@@ -26,13 +27,14 @@ export type { BlobProof, CopyCursor, CopyFile, CopyOptions, CopySource, CopyTarg
 export { copyFile, sendSaved } from './copy';
 export type { Lane } from './engine';
 export { Engine, inLanes, laneOf } from './engine';
-export { inParallel, mapInParallel } from './parallel';
+export { inParallel, inTurn, mapInParallel } from './parallel';
 export type { Limits } from './pace';
 export { Pace } from './pace';
 export type { Pair } from './march';
 export type { Payload } from './payload';
 export { joined, payload } from './payload';
 export { march } from './march';
+export { readCrc32 } from './sum';
 export { compareKeys, keyBelow } from './keys';
 export { combineCrc64, crc64, showCrc64 } from './crc64';
 export { combineCrc32, crc32, footerCrc32, showCrc32 } from './crc32';

@@ -30,6 +30,7 @@ import { encodePath } from './percent';
 import { bare, Requests } from './requests';
 import type { UnsignedRequest, Vendor } from './requests';
 import type {
+  BlobChecksums,
   BlobInfo,
   Copier,
   ReadOptions,
@@ -117,14 +118,15 @@ class OssStore implements Store {
   }
 
   async head(key: string, signal: AbortSignal): Promise<BlobInfo | undefined> {
-    try {
-      const { headers } = await this.#requests.send({ method: 'HEAD', key }, { signal, about: { key } });
-      return { key, length: Number(headers['content-length'] ?? 0), etag: bare(headers['etag']) };
-    } catch (error) {
-      if (!(error instanceof BlobMissingError)) throw error;
-      if (codeOf(error) === NOT_FOUND) await this.#assertBucket(signal);
-      return undefined;
-    }
+    const headers = await this.#head(key, signal);
+    return headers && infoOf(key, headers);
+  }
+
+  async checksums(key: string, signal: AbortSignal): Promise<BlobChecksums | undefined> {
+    const headers = await this.#head(key, signal);
+    if (headers === undefined) return undefined;
+    const checksum = shown(headers[CRC64]);
+    return { ...infoOf(key, headers), checksums: checksum === undefined ? [] : [checksum] };
   }
 
   read(key: string, options: ReadOptions, signal: AbortSignal): Promise<ReadReceipt> {
@@ -234,6 +236,16 @@ class OssStore implements Store {
         return partOf(number, length, textOf(root, 'ETag'), shown(headers[CRC64]));
       },
     };
+  }
+
+  async #head(key: string, signal: AbortSignal): Promise<Headers | undefined> {
+    try {
+      return (await this.#requests.send({ method: 'HEAD', key }, { signal, about: { key } })).headers;
+    } catch (error) {
+      if (!(error instanceof BlobMissingError)) throw error;
+      if (codeOf(error) === NOT_FOUND) await this.#assertBucket(signal);
+      return undefined;
+    }
   }
 
   /** Sends a body, and compares what the store answers about the bytes it holds now. */
@@ -426,6 +438,10 @@ function receiptOf(root: Element, headers: Headers): WriteReceipt {
 
 function partOf(number: number, length: number, etag: string | undefined, checksum: string | undefined): UploadedPart {
   return { number, length, etag: bare(etag), ...(checksum === undefined ? {} : { checksum }) };
+}
+
+function infoOf(key: string, headers: Headers): BlobInfo {
+  return { key, length: Number(headers['content-length'] ?? 0), etag: bare(headers['etag']) };
 }
 
 function codeOf(error: unknown): unknown {

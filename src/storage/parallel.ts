@@ -43,3 +43,31 @@ export async function mapInParallel<T, R>(
   });
   return results;
 }
+
+/**
+ * Results of `work` in the order of the items, at most `limit` of them under way or waiting to be taken. When the first
+ * one fails, or nobody takes results any more, the others are cancelled through the signal they are given and awaited.
+ */
+export async function* inTurn<T, R>(
+  items: AsyncIterable<T>,
+  limit: number,
+  signal: AbortSignal,
+  work: (item: T, signal: AbortSignal) => Promise<R>,
+): AsyncGenerator<R> {
+  const ending = new AbortController();
+  const either = AbortSignal.any([signal, ending.signal]);
+  const begun: Promise<R>[] = [];
+  try {
+    for await (const item of items) {
+      const result = work(item, either);
+      // Its failure is thrown when it is its turn.
+      result.catch(() => undefined);
+      begun.push(result);
+      if (begun.length >= limit) yield await begun.shift()!;
+    }
+    while (begun.length > 0) yield await begun.shift()!;
+  } finally {
+    ending.abort(new Error('nobody waits for this any more'));
+    await Promise.allSettled(begun);
+  }
+}

@@ -13,6 +13,7 @@ import {
 } from '../domain/errors';
 import { AwsCredentials } from '../net/aws-credentials';
 import { showCrc32 } from './crc32';
+import { showCrc64 } from './crc64';
 import { compareKeys } from './keys';
 import { joined, payload } from './payload';
 import type { Payload } from './payload';
@@ -25,6 +26,7 @@ import { errorOf, isThrottle, mayPass } from './s3-errors';
 import { S3Signer } from './s3-signer';
 import type { S3Credentials } from './s3-signer';
 import type {
+  BlobChecksums,
   BlobInfo,
   Copier,
   ReadOptions,
@@ -121,14 +123,21 @@ class S3Store implements Store {
   }
 
   async head(key: string, signal: AbortSignal): Promise<BlobInfo | undefined> {
-    try {
-      const { headers } = await this.#requests.send({ method: 'HEAD', key }, { signal, about: { key } });
-      return { key, length: Number(headers['content-length'] ?? 0), etag: bare(headers['etag']) };
-    } catch (error) {
-      if (!(error instanceof BlobMissingError)) throw error;
-      await this.#assertBucket(signal);
-      return undefined;
-    }
+    const headers = await this.#head({ method: 'HEAD', key }, signal);
+    return headers && infoOf(key, headers);
+  }
+
+  async checksums(key: string, signal: AbortSignal): Promise<BlobChecksums | undefined> {
+    const request = { method: 'HEAD', key, headers: { 'x-amz-checksum-mode': 'ENABLED' } } as const;
+    const headers = await this.#head(request, signal);
+    if (headers === undefined) return undefined;
+    const told = [
+      showEncoded(headers['x-amz-checksum-crc32']),
+      // COS has it of every blob, OSS behind its S3 door too.
+      showDecimal(headers['x-cos-hash-crc64ecma'] ?? headers['x-oss-hash-crc64ecma']),
+      md5In(headers),
+    ];
+    return { ...infoOf(key, headers), checksums: told.filter((checksum) => checksum !== undefined) };
   }
 
   read(key: string, options: ReadOptions, signal: AbortSignal): Promise<ReadReceipt> {
@@ -256,6 +265,16 @@ class S3Store implements Store {
     if (held !== undefined) this.#assertHeld(body.crc32, held, about);
     const isMd5 = md5 !== undefined && bare(answer['etag']).toLowerCase() === md5.toString('hex');
     return { answer, checksum: held ?? (isMd5 ? `md5:${md5.toString('hex')}` : undefined) };
+  }
+
+  async #head(request: UnsignedRequest, signal: AbortSignal): Promise<Headers | undefined> {
+    try {
+      return (await this.#requests.send(request, { signal, about: { key: request.key } })).headers;
+    } catch (error) {
+      if (!(error instanceof BlobMissingError)) throw error;
+      await this.#assertBucket(signal);
+      return undefined;
+    }
   }
 
   /** An answer to HEAD has no body: 404 may speak of the blob or of its bucket. A listing says which. */
@@ -435,6 +454,25 @@ function receiptOf(root: Element, headers: Headers): WriteReceipt {
 
 function partOf(number: number, length: number, etag: string | undefined, checksum: string | undefined): UploadedPart {
   return { number, length, etag: bare(etag), ...(checksum?.startsWith('crc32:') ? { checksum } : {}) };
+}
+
+function infoOf(key: string, headers: Headers): BlobInfo {
+  return { key, length: Number(headers['content-length'] ?? 0), etag: bare(headers['etag']) };
+}
+
+/**
+ * An etag is the MD5 of a blob that came in one piece and is encrypted with the store's own keys, if at all:
+ * https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html
+ */
+function md5In(headers: Headers): string | undefined {
+  const encryption = headers['x-amz-server-side-encryption'] ?? 'AES256';
+  const isOthersKey = headers['x-amz-server-side-encryption-customer-algorithm'] !== undefined;
+  const etag = bare(headers['etag']).toLowerCase();
+  return encryption === 'AES256' && !isOthersKey && /^[0-9a-f]{32}$/.test(etag) ? `md5:${etag}` : undefined;
+}
+
+function showDecimal(crc64: string | undefined): string | undefined {
+  return crc64 === undefined || !/^\d+$/.test(crc64) ? undefined : showCrc64(BigInt(crc64));
 }
 
 function isConflict(error: unknown): boolean {

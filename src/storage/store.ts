@@ -22,6 +22,12 @@ export interface Store {
   head(key: string, signal: AbortSignal): Promise<BlobInfo | undefined>;
 
   /**
+   * As `head`, with what the store itself says of the bytes it took, which costs it no reading: that they have not
+   * rotted since is its promise, not ours. The whole method is absent where a store says nothing (a directory).
+   */
+  checksums?(key: string, signal: AbortSignal): Promise<BlobChecksums | undefined>;
+
+  /**
    * The bytes `[offset, offset + length)`; to the end without a length. Throws `BlobMissingError`, and
    * `RepositoryChangedError` when `ifMatch` (an etag from `head`) no longer holds. A body that ends early is asked for
    * again from where it ended, then an `UnavailableError`, never a short success. Until it settles it owns the memory
@@ -54,6 +60,11 @@ export interface BlobInfo {
   readonly length: number;
   /** Opaque; equal etags of one key mean equal bytes. */
   readonly etag: string;
+}
+
+export interface BlobChecksums extends BlobInfo {
+  /** As in a `WriteReceipt`, of the whole blob: at most one of each kind, `crc32:`, `crc64:` and `md5:`. */
+  readonly checksums: readonly string[];
 }
 
 export interface ReadOptions {

@@ -61,6 +61,8 @@ export class MemoryStore implements Store {
   /** Every call that arrived: `read a/__0`, `part a/__0 2`. */
   readonly calls: string[] = [];
   readonly #etags = new Map<string, string>();
+  /** Which a blob that rots no longer is. */
+  readonly #arrived = new Map<string, Buffer>();
   /** As of a store that has no listing of uploads. */
   listsUploads = true;
   readonly #pending = new Map<string, Upload>();
@@ -69,10 +71,23 @@ export class MemoryStore implements Store {
 
   constructor(
     name = 'memory',
-    private readonly settings: { readonly md5Etags?: boolean } = {},
+    private readonly settings: {
+      readonly md5Etags?: boolean;
+      /** What the store keeps of each blob, as it came. Default: nothing. */
+      readonly keeps?: (body: Buffer) => string[] | Promise<string[]>;
+    } = {},
   ) {
     this.description = `memory:${name}`;
+    const { keeps } = this.settings;
+    if (keeps === undefined) return;
+    this.checksums = async (key, signal) => {
+      await this.#meet('head', key, signal);
+      if (!this.blobs.has(key)) return undefined;
+      return { ...this.#info(key), checksums: await keeps(this.#arrived.get(key)!) };
+    };
   }
+
+  checksums?: NonNullable<Store['checksums']>;
 
   /** Each fault happens once. */
   inject(...faults: Fault[]): void {
@@ -85,6 +100,7 @@ export class MemoryStore implements Store {
 
   put(key: string, body: Buffer): void {
     this.blobs.set(key, body);
+    this.#arrived.set(key, body);
     this.#etags.set(key, this.#etag(body));
   }
 
