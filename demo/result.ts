@@ -42,6 +42,11 @@ export async function printResult(outcome: Outcome): Promise<number> {
       formatDuration(ms),
     ]),
   );
+  const forecast = window?.forecast;
+  if (forecast !== undefined) {
+    const [about, low, high] = [forecast.windowMs, forecast.lowMs, forecast.highMs].map(formatDuration);
+    terminal.say(`Forecast when it began: ${about} (${low} to ${high}).`);
+  }
   terminal.say(
     lost === 0 && movies.source === movies.target ? 'Every acknowledged write is on the target.' : 'WRITES WERE LOST.',
   );

@@ -9,6 +9,7 @@ import {
 } from '@temporalio/workflow';
 import type { ChildWorkflowHandle } from '@temporalio/workflow';
 import type { FreezeWindow, LeaseResult, Report, RoundRef, RoundSummary, VerifyResult } from '../src/domain/exchange';
+import { forecast } from '../src/domain/forecast';
 import type { Waiver } from '../src/domain/ledger';
 import { leaseWorkflowId } from '../src/domain/names';
 import { Objection } from './desk';
@@ -35,6 +36,7 @@ export class Cutover {
   /** What the operator must do about a lease that was terminated or failed. */
   private lost: string | undefined;
   private readonly steps: Record<string, number> = {};
+  private foreseen: FreezeWindow['forecast'];
 
   constructor(
     private readonly desk: Desk,
@@ -113,6 +115,11 @@ export class Cutover {
       cancellationType: ChildWorkflowCancellationType.ABANDON,
       staticSummary: `freeze ${freezes}: writes on ${settings.source} are blocked while this runs`,
     });
+    const foreseen = forecast(desk.state, Date.now());
+    if (foreseen !== undefined) {
+      const { windowMs, lowMs, highMs } = foreseen;
+      this.foreseen = { windowMs: Math.round(windowMs), lowMs: Math.round(lowMs), highMs: Math.round(highMs) };
+    }
     desk.beginFreeze(freezes, { lease: workflowId, deadline: Date.now() + settings.freezeAtMostMs });
   }
 
@@ -162,6 +169,7 @@ export class Cutover {
     const startedAt = Date.now();
     await condition(() => desk.quiescent !== undefined);
     desk.showQuiescence();
+    this.steps['quiescence'] = (desk.quiescent?.quiescentAt ?? 0) - (desk.quiescent?.firstBlockAt ?? 0);
     desk.enter('cutover');
     const round = await this.move({ final: true, startedAt });
     Object.assign(this.steps, round.steps);
@@ -245,6 +253,7 @@ export class Cutover {
   private async forget(lease: LeaseResult): Promise<void> {
     const { desk } = this;
     desk.endFreeze();
+    desk.update({ freezeSteps: { ...desk.state.freezeSteps, ...this.steps } });
     if (this.lost === undefined) {
       desk.note(`freeze ${desk.state.freezes} released, writes on the source are open: ${lease.why ?? ''}`);
     } else {
@@ -306,9 +315,11 @@ export class Cutover {
   private window(lease: LeaseResult, openedAt: number): FreezeWindow {
     const { desk } = this;
     const first = desk.quiescent?.firstBlockAt ?? lease.firstBlockAt ?? openedAt;
-    this.steps['quiescence'] = (desk.quiescent?.quiescentAt ?? first) - first;
     const totalMs = openedAt - first;
-    return { totalMs, machineMs: totalMs - desk.waitedMs, waitedMs: desk.waitedMs, steps: this.steps };
+    return {
+      ...{ totalMs, machineMs: totalMs - desk.waitedMs, waitedMs: desk.waitedMs, steps: this.steps },
+      ...(this.foreseen === undefined ? {} : { forecast: this.foreseen }),
+    };
   }
 
   private async timed<T>(name: string, work: () => Promise<T>): Promise<T> {

@@ -228,7 +228,7 @@ class Migration {
     const planned = await timed('plan', () =>
       waiting.planTransfer.executeWithOptions(
         { summary: `what ${named(ref)} must send`, activityId: `plan-${id(ref)}` },
-        [published],
+        [{ ...published, ...this.restoredBefore() }],
       ),
     );
     await timed('transfer', () => this.transfer(ref, planned));
@@ -257,6 +257,11 @@ class Migration {
         await this.desk.park(step, failure);
       }
     }
+  }
+
+  private restoredBefore() {
+    const last = this.desk.state.rounds.filter((round) => round.steps['restore'] !== undefined).at(-1);
+    return last === undefined ? {} : { restored: { round: last.round, attempt: last.attempt } };
   }
 
   private restores(final: boolean, round: number) {
@@ -332,6 +337,9 @@ class Migration {
       sentBytes: planned.sendBytes,
       restoredBytes: restored?.totalBytes ?? 0,
       reusedBytes: restored?.reusedBytes ?? 0,
+      fetchBytes: planned.fetchBytes,
+      replicaBytes: planned.replicaBytes,
+      ...(planned.heaviest === undefined ? {} : { heaviest: planned.heaviest }),
       steps,
     };
   }

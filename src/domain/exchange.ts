@@ -1,3 +1,4 @@
+import type { Level } from './ledger';
 import type { TransferLimits } from './limits';
 
 /**
@@ -27,6 +28,7 @@ export interface Settings {
   readonly freezeAtMostMs: number;
   readonly approval: boolean;
   readonly replicas: 'before' | 'after';
+  readonly verify: Level;
   readonly switchAliases: boolean;
   readonly limits: TransferLimits;
   /** Those of our search attributes that the namespace knows; a missing one must never stop a workflow. */
@@ -76,6 +78,8 @@ export interface SnapshotResult {
 
 export interface PlanTransferInput extends SnapshotInput {
   readonly snapshotUuid: string;
+  /** The round that the target holds; undefined before the baseline is restored. */
+  readonly restored?: { readonly round: number; readonly attempt: number };
 }
 export interface PlannedTransfer {
   readonly generation: number;
@@ -86,6 +90,12 @@ export interface PlannedTransfer {
   /** What must be sent: the manifest minus what the target is proved to hold. */
   readonly sendBlobs: number;
   readonly sendBytes: number;
+  /** What the target must fetch to restore it, by the grouping rule of its version: all of it where none was restored. */
+  readonly fetchBytes: number;
+  /** What copies of the primaries will hold. */
+  readonly replicaBytes: number;
+  /** The item of the plan's `indices` that most is sent for; undefined when nothing is. */
+  readonly heaviest: Heaviest | undefined;
   /** Consecutive ranges of units; a range begins only when the one before it is complete. */
   readonly phases: readonly {
     readonly phase: string;
@@ -97,6 +107,12 @@ export interface PlannedTransfer {
   }[];
   readonly units: number;
   readonly pages: number;
+}
+
+export interface Heaviest {
+  readonly pattern: string;
+  readonly bytes: number;
+  readonly sentBytes: number;
 }
 
 /** One activity of the transfer: a large file alone, or a batch of small ones. */
@@ -283,6 +299,10 @@ export interface RoundSummary {
   readonly sentBytes: number;
   readonly restoredBytes: number;
   readonly reusedBytes: number;
+  /** As `PlannedTransfer`; undefined of a round that was given up. */
+  readonly fetchBytes?: number;
+  readonly replicaBytes?: number;
+  readonly heaviest?: Heaviest;
   /** Milliseconds by step: scope, snapshot, plan, transfer, publish, restore. */
   readonly steps: Readonly<Record<string, number>>;
 }
@@ -294,6 +314,8 @@ export interface FreezeWindow {
   readonly machineMs: number;
   readonly waitedMs: number;
   readonly steps: Readonly<Record<string, number>>;
+  /** Of the machine time, when the freeze began; undefined without a measured round. */
+  readonly forecast?: { readonly windowMs: number; readonly lowMs: number; readonly highMs: number };
 }
 
 export interface Totals {

@@ -1,4 +1,6 @@
+import { formatDuration } from './durations';
 import type { FreezeWindow, PlanRef, RoundSummary, Settings, Totals, TransferProgress, VerifyResult } from './exchange';
+import { forecast } from './forecast';
 import type { TransferLimits } from './limits';
 
 /** What `migrate` carries over continue-as-new: one JSON type, versioned. */
@@ -25,6 +27,8 @@ export interface MigrationState {
   readonly roundRequested: boolean;
   /** Epoch milliseconds; undefined before the baseline. */
   readonly nextRoundAt: number | undefined;
+  /** Milliseconds of the steps of the last freeze that was released: what only a freeze can measure. */
+  readonly freezeSteps?: Readonly<Record<string, number>>;
   /** The newest {@link KEPT_NOTES} sentences of what happened. */
   readonly notes: readonly Note[];
 }
@@ -118,7 +122,7 @@ export type FreezeDecision =
 /**
  * Whether a requested freeze begins now. Asked between rounds.
  *
- * | baseline done | older than 10 min | whenReady | last round fits freezeAtMost | force | -> |
+ * | baseline done | older than 10 min | whenReady | forecast fits freezeAtMost | force | -> |
  * |---|---|---|---|---|---|
  * | no  | no  | any | -   | -   | wait |
  * | any | yes | no  | -   | -   | drop |
@@ -136,26 +140,16 @@ export function decideFreeze(state: MigrationState, now: number): FreezeDecision
       why: 'freeze-writes was dropped: the freeze could not begin within 10 minutes. Send it again, or with {"whenReady":true}',
     };
   }
-  const last = state.rounds.filter((round) => round.outcome === 'done').at(-1);
-  if (last === undefined) return { kind: 'wait' };
-  const forecastMs = forecastFreezeMs(state);
-  if (forecastMs <= state.settings.freezeAtMostMs || request.force) return { kind: 'begin' };
+  if (!state.rounds.some((round) => round.outcome === 'done')) return { kind: 'wait' };
+  const foreseen = forecast(state, now);
+  const { freezeAtMostMs } = state.settings;
+  if (foreseen === undefined || foreseen.windowMs <= freezeAtMostMs || request.force) return { kind: 'begin' };
   return {
     kind: 'held',
     why:
-      `freeze-writes is held: the last round took ${seconds(forecastMs)}, longer than freezeAtMost ` +
-      `(${seconds(state.settings.freezeAtMostMs)}). Run more rounds, or send it with {"force":true}`,
+      `freeze-writes is held: it would take about ${formatDuration(foreseen.windowMs)}, longer than freezeAtMost ` +
+      `(${formatDuration(freezeAtMostMs)}): ${foreseen.advice.sentence}. Send it with {"force":true} to freeze all the same`,
   };
-}
-
-/** What a freeze begun now would take, judged by the last incremental round. The baseline's length says nothing about it. */
-export function forecastFreezeMs(state: MigrationState): number {
-  const last = state.rounds.filter((round) => round.outcome === 'done' && round.round > 0).at(-1);
-  return last === undefined ? 0 : last.endedAt - last.startedAt;
-}
-
-function seconds(ms: number): string {
-  return `${Math.round(ms / 1000)} s`;
 }
 
 export type Phase =

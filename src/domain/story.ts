@@ -1,7 +1,9 @@
 import { formatBytes, formatDuration } from './durations';
 import type { RoundSummary, TransferProgress, VerifyResult } from './exchange';
+import { forecast, forecastSentence } from './forecast';
+import type { Forecast } from './forecast';
 import { limitText } from './limits';
-import { decideFreeze, forecastFreezeMs, roundsPaused } from './state';
+import { decideFreeze, roundsPaused } from './state';
 import type { View } from './state';
 
 /**
@@ -36,7 +38,14 @@ export interface Status {
     readonly failures: readonly string[];
   };
   readonly nextRound?: string;
-  readonly forecast: { readonly freezeWindowMs: number | null };
+  /** Nulls before there is a round to measure. */
+  readonly forecast: {
+    readonly freezeWindowMs: number | null;
+    readonly lowMs: number | null;
+    readonly highMs: number | null;
+    readonly fetchBytes: number | null;
+    readonly advice: string | null;
+  };
   readonly rounds: readonly string[];
   readonly totals: {
     readonly rounds: number;
@@ -53,7 +62,7 @@ const clock = (ms: number) => `${iso(ms).slice(11, 19)} UTC`;
 
 export function statusOf(view: View, now: number): Status {
   const { state, park, progress, freeze } = view;
-  const forecastMs = state === undefined ? 0 : forecastFreezeMs(state);
+  const foreseen = state === undefined ? undefined : forecast(state, now);
   const limit = limitText(state?.limits ?? {}, now);
   return {
     phase: park === undefined ? view.phase : 'parked',
@@ -78,11 +87,22 @@ export function statusOf(view: View, now: number): Status {
     ...(view.phase === 'between rounds' && state?.nextRoundAt !== undefined && !roundsPaused(state)
       ? { nextRound: iso(state.nextRoundAt) }
       : {}),
-    forecast: { freezeWindowMs: forecastMs === 0 ? null : forecastMs },
+    forecast: forecastOf(foreseen),
     rounds: (state?.rounds ?? []).map(roundLine),
     totals: state?.totals ?? { rounds: 0, givenUp: 0, sentBlobs: 0, sentBytes: 0 },
     warnings: state?.warnings ?? [],
     notes: (state?.notes ?? []).map((note) => `${clock(note.at)} ${note.text}`),
+  };
+}
+
+function forecastOf(foreseen: Forecast | undefined): Status['forecast'] {
+  const whole = (value: number | undefined) => (value === undefined ? null : Math.round(value));
+  return {
+    freezeWindowMs: whole(foreseen?.windowMs),
+    lowMs: whole(foreseen?.lowMs),
+    highMs: whole(foreseen?.highMs),
+    fetchBytes: whole(foreseen?.fetchBytes),
+    advice: foreseen === undefined ? null : forecastSentence(foreseen),
   };
 }
 
@@ -196,6 +216,9 @@ export function detailsOf(view: View, now: number): string {
           '',
         ]),
     ...verificationLines(status.verification),
+    ...(status.forecast.advice === null || status.freeze !== undefined
+      ? []
+      : [`Forecast: ${status.forecast.advice}`, '']),
     ...(status.nextRound === undefined ? [] : [`Next round: ${status.nextRound}`, '']),
     ...section('Rounds', status.rounds.slice(-8).reverse()),
     ...section('Notes', status.notes.slice(-8).reverse()),

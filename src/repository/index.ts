@@ -4,6 +4,8 @@
  */
 export type { Phase, ManifestBlob, Manifest, ManifestIndex, ManifestShard, ReadBlob } from './manifest';
 export { readManifest, difference, shardIndexKeys } from './manifest';
+export type { GroupingRule } from './restore-groups';
+export { bytesToFetch } from './restore-groups';
 export type { RepositoryData, SnapshotEntry, SnapshotState, IndexEntry } from './generation';
 export { readRepositoryData, parseRepositoryData, newestGeneration } from './generation';
 export {

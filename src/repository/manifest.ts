@@ -44,6 +44,10 @@ export interface ManifestShard {
   readonly files: number;
   /** Lucene segment names (`_0`, `_1a`), sorted. */
   readonly segments: readonly string[];
+  /** In the same order: what a restore compares of each, as `groupFiles` writes it. */
+  readonly segmentGroups: string;
+  /** Of `segments_N`. */
+  readonly commitBytes: number;
 }
 
 export interface ManifestIndex {

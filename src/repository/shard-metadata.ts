@@ -4,6 +4,7 @@ import { shardFolder, shardIndexKey, shardSnapshotKey } from './layout';
 import type { ManifestBlob, ManifestShard, ReadBlob } from './manifest';
 import { checked, contradiction, readMetadata, readMetadataIfThere } from './metadata';
 import type { Metadata } from './metadata';
+import { groupFiles } from './restore-groups';
 import { mapInParallel } from './parallel';
 import { count, fields, keySegment, list, member, text, WrongShape } from './shape';
 import type { Fields } from './shape';
@@ -109,19 +110,13 @@ function blobsOfFile(folder: string, file: LuceneFile): ManifestBlob[] {
 function factsOf(shard: number, files: readonly LuceneFile[]): ManifestShard {
   const bytes = (virtual: boolean) =>
     files.reduce((sum, file) => (file.virtual === virtual ? sum + file.length : sum), 0);
-  const segments = new Set(files.flatMap((file) => segmentOf(file.physicalName) ?? []));
   return {
     shard,
     dataBytes: bytes(false),
     virtualBytes: bytes(true),
     files: files.length,
-    segments: [...segments].sort(),
+    ...groupFiles(files),
   };
-}
-
-/** `_0` of `_0.cfs`, `_0_2.fnm` and `_0_Lucene50_0.doc`; undefined for `segments_3`, which is of no segment. */
-function segmentOf(physicalName: string): string | undefined {
-  return /^(_[0-9a-z]+)[._]/.exec(physicalName)?.[1];
 }
 
 /**

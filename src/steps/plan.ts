@@ -7,7 +7,9 @@ import {
 import type { PlannedTransfer, PlanTransferInput } from '../domain/exchange';
 import { below } from '../domain/names';
 import type { RoundKeys } from '../domain/names';
-import { readManifest } from '../repository';
+import { matchesPattern } from '../domain/patterns';
+import { hasFeaturesOf } from '../elasticsearch';
+import { bytesToFetch, readManifest } from '../repository';
 import type { Manifest, ManifestBlob, Phase, RepositoryData } from '../repository';
 import { payload } from '../storage';
 import type { Store } from '../storage/store';
@@ -63,12 +65,20 @@ export async function planTransfer(
   assertScopeHeld(manifest, scope);
   const missing = await missingBlobs(migration, manifest, input, context);
   const units = unitsOf(missing, manifest.volatile, manifest.indices);
-  const planned = await new PlanWriter(migration.targetStore, round, context).write(manifest, repository, units);
+  const planned = {
+    ...(await new PlanWriter(migration.targetStore, round, context).write(manifest, repository, units)),
+    fetchBytes: await fetchBytes(migration, manifest, input, context),
+    replicaBytes: replicaBytes(manifest, scope),
+    heaviest: heaviestOf(migration.plan.indices, manifest, missing),
+  };
   const file: PlannedFile = { snapshotUuid: input.snapshotUuid, planned };
   assertMayAct(context, WRITE_TIMEOUT_MS);
   await writeJson(migration.targetStore, plannedKey(round), file, context.signal);
   return planned;
 }
+
+/** What is cut into units; without what only a forecast asks. */
+type TransferShape = Omit<PlannedTransfer, 'fetchBytes' | 'replicaBytes' | 'heaviest'>;
 
 interface Source {
   readonly manifest: Manifest;
@@ -203,7 +213,7 @@ class PlanWriter {
     private readonly context: StepContext,
   ) {}
 
-  async write(manifest: Manifest, repository: RepositoryData, units: Iterable<TransferUnit>): Promise<PlannedTransfer> {
+  async write(manifest: Manifest, repository: RepositoryData, units: Iterable<TransferUnit>): Promise<TransferShape> {
     await this.writeVolatile(manifest.volatile);
     const labels = await this.writeUnits(units);
     const phases = phasesOf(labels);
@@ -290,11 +300,54 @@ function manifestFile(manifest: Manifest, repository: RepositoryData, blobsDiges
   };
 }
 
+/** What the target must fetch, by the rule of its version, given the round it was restored from last. */
+async function fetchBytes(
+  { targetStore, keys, clusters }: Migration,
+  manifest: Manifest,
+  { restored }: PlanTransferInput,
+  { signal }: StepContext,
+): Promise<number> {
+  const before =
+    restored === undefined
+      ? undefined
+      : await readJson<ManifestFile>(targetStore, keys.round(restored.round, restored.attempt).manifest, signal);
+  const rule = hasFeaturesOf('7.16', clusters.target) && clusters.target.distribution !== 'opensearch';
+  return bytesToFetch(before?.indices ?? [], manifest.indices, rule ? 'generations' : 'segments');
+}
+
+function replicaBytes({ indices }: Manifest, scope: ScopeFile): number {
+  const replicas = new Map(scope.indices.map((index) => [index.name, index.replicas]));
+  return indices.reduce((total, { name, shards }) => {
+    const bytes = shards.reduce((sum, { dataBytes, virtualBytes }) => sum + dataBytes + virtualBytes, 0);
+    return total + bytes * (replicas.get(name) ?? 0);
+  }, 0);
+}
+
+/** Of the plan's items the one that most is sent for; an index counts for the first that matches it. */
+function heaviestOf(items: readonly string[], manifest: Manifest, missing: readonly ManifestBlob[]) {
+  const patternOf = new Map(
+    manifest.indices.map(({ id, name }) => [id, items.find((item) => matchesPattern(item, name)) ?? name]),
+  );
+  const byPattern = new Map<string, { pattern: string; bytes: number; sentBytes: number }>();
+  const add = (blobs: readonly ManifestBlob[], of: 'bytes' | 'sentBytes') => {
+    for (const { key, length } of blobs) {
+      const pattern = patternOf.get(key.split('/')[1] ?? '');
+      if (pattern === undefined) continue;
+      const entry = byPattern.get(pattern) ?? { pattern, bytes: 0, sentBytes: 0 };
+      entry[of] += length;
+      byPattern.set(pattern, entry);
+    }
+  };
+  add(manifest.blobs, 'bytes');
+  add(missing, 'sentBytes');
+  return [...byPattern.values()].sort((a, b) => b.sentBytes - a.sentBytes).find(({ sentBytes }) => sentBytes > 0);
+}
+
 function plannedTransfer(
   manifest: ManifestFile,
   manifestDigest: string,
   phases: readonly PlannedPhase[],
-): PlannedTransfer {
+): TransferShape {
   const ranges = phases.map(({ phase, pages }) => {
     const units = pages.flat();
     const sum = (of: 'blobs' | 'bytes') => units.reduce((total, unit) => total + unit[of], 0);

@@ -117,6 +117,7 @@ function settingsOf(plan: ResolvedPlan, searchAttributes: readonly string[]): Se
     approval: cutover.approval,
     replicas: cutover.replicas,
     switchAliases: restore.aliases === 'switchover' || Object.keys(cutover.switchover.aliases).length > 0,
+    verify: cutover.verify.level,
     limits: plan.limits,
     searchAttributes,
   };

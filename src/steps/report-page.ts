@@ -43,9 +43,15 @@ function heading(report: ReportFile): string[] {
 
 function freezeWindow({ freezeWindow: window }: ReportFile): string[] {
   if (window === undefined) return [];
-  const { totalMs, machineMs, waitedMs, steps } = window;
+  const { totalMs, machineMs, waitedMs, steps, forecast } = window;
   return [
     `${formatDuration(totalMs)} from the first block until clients could write again: ${formatDuration(machineMs)} of machine time, ${formatDuration(waitedMs)} of waiting for people.`,
+    ...(forecast === undefined
+      ? []
+      : [
+          '',
+          `Forecast when it began: ${formatDuration(forecast.windowMs)} of machine time (${formatDuration(forecast.lowMs)} to ${formatDuration(forecast.highMs)}).`,
+        ]),
     '',
     '| step | time |',
     '|---|---|',

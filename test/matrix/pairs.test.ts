@@ -67,6 +67,7 @@ describe.each(PAIRS)('%s to %s', (from, to) => {
 
     expect(await writers.differences(target.url)).toEqual([]);
     expect(report.verification.failed).toBe(0);
+    for (const round of report.rounds) expect(round.fetchBytes).toBe(round.restoredBytes - round.reusedBytes);
     expect(report.freezeWindow?.totalMs).toBeLessThan(120_000);
     await expectEverythingElse(source, target);
     expect(chunks(ferry)).toBe(options.directory !== true);

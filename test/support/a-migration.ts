@@ -243,6 +243,8 @@ export class AMigration {
             virtualBytes: 0,
             files: 1,
             segments,
+            segmentGroups: '',
+            commitBytes: 0,
           })),
           settings,
           aliases,

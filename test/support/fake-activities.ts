@@ -28,6 +28,7 @@ const SETTINGS: Settings = {
   freezeAtMostMs: 30_000,
   approval: false,
   replicas: 'before',
+  verify: 'counts',
   switchAliases: true,
   limits: {},
   searchAttributes: ['SnapferryPhase', 'SnapferryRound', 'SnapferryNeedsOperator'],
@@ -73,6 +74,9 @@ export function fakeActivities(options: FakeOptions = {}): { activities: Activit
         bytes: total * 10,
         sendBlobs: total,
         sendBytes: total * 10,
+        fetchBytes: total * 10,
+        replicaBytes: 0,
+        heaviest: undefined,
         units: total,
         pages: phaseOfPage.length,
         phases: perPhase.map(([phase, count]) => ({

@@ -1,0 +1,163 @@
+import type { PlanRef, RoundSummary, Settings } from '../../../src/domain/exchange';
+import { forecast, forecastSentence } from '../../../src/domain/forecast';
+import { decideFreeze, firstState, FREEZE_REQUEST_TTL_MS } from '../../../src/domain/state';
+import type { MigrationState } from '../../../src/domain/state';
+
+const MINUTE = 60_000;
+const GB = 1_000_000_000;
+
+const settings = (changes: Partial<Settings> = {}): Settings => ({
+  ...{ source: 'a', target: 'b', everyMs: 15 * MINUTE, atMost: undefined, restoreEveryRound: true },
+  ...{ freezeAtMostMs: 20 * MINUTE, approval: true, replicas: 'after', verify: 'counts', switchAliases: true },
+  limits: {},
+  searchAttributes: [],
+  ...changes,
+});
+
+/** A link of 100 MB/s for everything, and 10 s of fixed work per round. */
+const round = (number: number, startedAt: number, sent: number, changes: Partial<RoundSummary> = {}): RoundSummary => {
+  const steps = { scope: 1_000, snapshot: 3_000 + sent / 1e5, plan: 2_000, transfer: sent / 1e5, publish: 1_000 };
+  const all = { ...steps, restore: 3_000 + sent / 1e5 };
+  const took = Object.values(all).reduce((sum, ms) => sum + ms, 0);
+  return {
+    ...{
+      round: number,
+      attempt: 1,
+      snapshot: 's',
+      final: false,
+      outcome: 'done',
+      startedAt,
+      endedAt: startedAt + took,
+    },
+    ...{ indices: 10, blobs: 9, bytes: 1_000 * GB, sentBlobs: 9, sentBytes: sent, restoredBytes: 1_000 * GB },
+    ...{ reusedBytes: 1_000 * GB - sent, fetchBytes: sent, replicaBytes: 0, steps: all },
+    ...changes,
+  };
+};
+
+/** Writes of 1 GB a minute: after the baseline of hours each round is of what the one before took. */
+const rounds = (minutes: readonly number[], changes: Partial<RoundSummary> = {}): RoundSummary[] => {
+  let at = 0;
+  return minutes.map((since, number) => {
+    at += since * MINUTE;
+    return round(number, at, number === 0 ? 1_000 * GB : since * GB, changes);
+  });
+};
+
+const state = (all: readonly RoundSummary[], changes: Partial<Settings> = {}): MigrationState => ({
+  ...firstState({} as PlanRef, settings(changes), [], 0),
+  rounds: all,
+  nextRound: all.length,
+});
+const after = (all: readonly RoundSummary[]) => all.at(-1)?.endedAt ?? 0;
+
+test('there is none before a round has been measured', () => {
+  expect(forecast(state([]), 0)).toBeUndefined();
+  expect(forecast(state(rounds([0])), 0)).toBeUndefined();
+});
+
+test('it is the length of the window that follows, with its band around it', () => {
+  const all = rounds([0, 60, 20, 15]);
+  const now = after(all) + 5 * MINUTE;
+  const seen = forecast(state(all), now);
+  const written = ((now - (all.at(-1)?.startedAt ?? 0)) / MINUTE) * GB;
+  const actual = 10_000 + (3 * written) / 1e5 + 1_900;
+  expect(seen?.sendBytes).toBeCloseTo(written, -8);
+  expect(Math.abs((seen?.windowMs ?? 0) - actual) / actual).toBeLessThan(0.1);
+  expect(seen?.lowMs).toBeLessThan(actual);
+  expect(seen?.highMs).toBeGreaterThan(actual);
+});
+
+test('one round alone gives a wider band than several alike', () => {
+  const band = (minutes: readonly number[]) => {
+    const all = rounds(minutes);
+    const seen = forecast(state(all), after(all));
+    return (seen?.highMs ?? 0) / (seen?.windowMs ?? 1);
+  };
+  expect(band([0, 15])).toBeCloseTo(1.4);
+  expect(band([0, 15, 15, 15])).toBeCloseTo(1.25);
+});
+
+describe('it counts', () => {
+  const all = rounds([0, 15, 15, 15], { replicaBytes: 40 * GB });
+  const at = (changes: Partial<Settings>, more: Partial<MigrationState> = {}) =>
+    forecast({ ...state(all, changes), ...more }, after(all))?.windowMs ?? 0;
+
+  test('copies of the primaries where they come before', () => {
+    expect(at({ replicas: 'before' }) - at({ replicas: 'after' })).toBeCloseTo(1_000_050, -1);
+  });
+
+  test('reading everything where all of it is compared', () => {
+    expect(at({ verify: 'full' }) - at({ verify: 'counts' })).toBeCloseTo((1_000 * 1_000 * GB) / 1e7, -3);
+  });
+
+  test('what an earlier freeze has measured instead of what is assumed', () => {
+    const measured = { freezeSteps: { verify: 90_000, quiescence: 500 } };
+    expect(at({}, measured) - at({})).toBeCloseTo(90_000 - 550, -1);
+  });
+});
+
+test('the target fetches more than is sent where its grouping rule says so', () => {
+  const all = rounds([0, 15, 15, 15]).map((one) => ({ ...one, fetchBytes: one.sentBytes * 10 }));
+  const seen = forecast(state(all), after(all));
+  expect((seen?.fetchBytes ?? 0) / (seen?.sendBytes ?? 1)).toBeCloseTo(10);
+});
+
+describe('the advice', () => {
+  const advice = (all: readonly RoundSummary[], wait = 0, changes: Partial<Settings> = {}) => {
+    const seen = forecast(state(all, changes), after(all) + wait);
+    if (seen === undefined) throw new Error('no forecast');
+    expect(forecastSentence(seen)).toContain(seen.advice.sentence);
+    return seen.advice;
+  };
+
+  test('is to freeze now when a round would save little', () => {
+    expect(advice(rounds([0, 15, 1, 1])).kind).toBe('freeze now');
+  });
+
+  test('is one more round, and what it saves, when much was written since', () => {
+    expect(advice(rounds([0, 15, 15, 15]), 60 * MINUTE)).toMatchObject({
+      kind: 'one more round',
+      sentence: expect.stringMatching(/^one more round saves about \d+/) as string,
+    });
+  });
+
+  test('is that it will not converge, when merges send half of everything in every round', () => {
+    const heaviest = { pattern: 'logs-*', bytes: 100 * GB, sentBytes: 60 * GB };
+    const all = rounds([0, 15, 15, 15], { bytes: 20 * GB, heaviest });
+    expect(advice(all, 0, { freezeAtMostMs: MINUTE })).toEqual({
+      kind: 'will not converge',
+      sentence: 'will not converge: merges re-send 60 % of logs-*; freezeAtMost is 1 min',
+    });
+  });
+
+  test('is more time or fewer indices, when rounds do not shrink and yet send little of everything', () => {
+    const all = rounds([0, 1, 1, 1]);
+    expect(advice(all, 0, { freezeAtMostMs: 5_000 }).kind).toBe('rounds too long');
+  });
+});
+
+describe('a freeze that was asked for', () => {
+  const asked = (all: readonly RoundSummary[], freezeAtMostMs: number, changes = {}): MigrationState => ({
+    ...state(all, { freezeAtMostMs }),
+    freezeRequest: { at: 0, by: undefined, whenReady: true, force: false, ...changes },
+  });
+  const all = rounds([0, 15, 15]);
+
+  test.each([
+    ['waits for the baseline', [], 20 * MINUTE, {}, 'wait'],
+    ['begins after the baseline alone, of which nothing is forecast', all.slice(0, 1), 1_000, {}, 'begin'],
+    ['begins when it fits', all, 20 * MINUTE, {}, 'begin'],
+    ['is held when it does not fit', all, 10_000, {}, 'held'],
+    ['begins all the same by force', all, 10_000, { force: true }, 'begin'],
+    ['is dropped after ten minutes', all, 20 * MINUTE, { whenReady: false }, 'drop'],
+  ] as const)('%s', (_, measured, freezeAtMostMs, changes, kind) => {
+    const now = Math.max(after(measured), FREEZE_REQUEST_TTL_MS + 1);
+    expect(decideFreeze(asked(measured, freezeAtMostMs, changes), now).kind).toBe(kind);
+  });
+
+  test('that is held says how long it would take', () => {
+    const decided = decideFreeze(asked(all, 10_000), after(all));
+    expect(decided).toMatchObject({ why: expect.stringContaining('longer than freezeAtMost (10 s)') as string });
+  });
+});
