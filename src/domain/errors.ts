@@ -14,7 +14,8 @@ export type ErrorCode =
   | 'BlobCorrupt'
   | 'BlobMissing'
   | 'WritesNotBlocked'
-  | 'VerificationFailed';
+  | 'VerificationFailed'
+  | 'TargetChanged';
 
 export interface MigrationErrorOptions {
   readonly subject?: Subject;
@@ -88,4 +89,9 @@ export class WritesNotBlockedError extends MigrationError {
 /** Source and target differ after the restore, or a restore brought back less than was asked for. */
 export class VerificationFailedError extends MigrationError {
   readonly code = 'VerificationFailed';
+}
+
+/** Somebody else touched what we restored on the target: shown, never restored over or committed. */
+export class TargetChangedError extends MigrationError {
+  readonly code = 'TargetChanged';
 }

@@ -66,6 +66,10 @@ export class WorkKeys {
   get rounds(): string {
     return `${this.prefix}/round-`;
   }
+  /** The target as the restore of that snapshot has left it. */
+  left(snapshot: string): string {
+    return `${this.prefix}/left/${snapshot}.json`;
+  }
   freeze(freeze: number): FreezeKeys {
     return new FreezeKeys(`${this.prefix}/freeze-${padded(freeze)}`);
   }

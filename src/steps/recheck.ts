@@ -11,6 +11,7 @@ import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
 import { readCounters } from './quiescence';
 import { newestGenerationKey } from './source-repository';
+import { changesSince, readLeft, refuseChanges } from './target-guard';
 import type { FreezeRecord, ManifestFile, QuiescenceFile, ScopeFile } from './work-files';
 
 /** An objection is for a person; a long list is for the logs. */
@@ -21,6 +22,8 @@ const PROGRESS_EVERY = 1_000;
  * Looks once more, right before the last point of return, whether everything is still as it was proved: blocks,
  * counters, identities and patterns on the source, the last manifest on the target. Changes nothing; each thing that
  * is otherwise is one sentence, and any of them releases the freeze.
+ *
+ * Throws `TargetChangedError` when all that stands, but the target's indices are not as the last restore left them.
  */
 export async function recheckBeforeCommit(
   deps: StepDeps,
@@ -37,7 +40,22 @@ export async function recheckBeforeCommit(
     missingBlobs(migration, input, context),
     otherGeneration(migration, input, context.signal),
   ]);
-  return { objections: found.flat() };
+  const objections = found.flat();
+  if (objections.length === 0) await refuseChangedTarget(migration, input, context.signal);
+  return { objections };
+}
+
+async function refuseChangedTarget(migration: Migration, input: RecheckInput, signal: AbortSignal): Promise<void> {
+  const { target, targetStore, keys } = migration;
+  const round = keys.round(input.round, input.attempt);
+  const { snapshot, indices } = await requireJson<ManifestFile>(targetStore, round.manifest, signal);
+  const left = await readLeft(migration, new Map(indices.map(({ name }) => [name, snapshot.name])), signal);
+  const changes = await changesSince(target, left, await indicesByName(target, signal), 'a change', signal);
+  refuseChanges(
+    changes,
+    target.name,
+    'What was verified is not what is there: put it back as it was and `retry`, or `unfreeze-writes`',
+  );
 }
 
 async function movedCounters(

@@ -1,6 +1,6 @@
 import { ConfigurationError, UnavailableError, VerificationFailedError } from '../domain/errors';
 import type { RestoreInput, RestoreResult } from '../domain/exchange';
-import type { RestoreRequest, ShardRecovery } from '../elasticsearch/cluster';
+import type { IndexInfo, RestoreRequest, ShardRecovery } from '../elasticsearch/cluster';
 import type { ManifestIndex } from '../repository';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
@@ -13,6 +13,7 @@ import { Polling } from './pause';
 import { registerTarget } from './registration';
 import { isFrom, judge } from './restore-state';
 import type { Judgement, Origin, Sight, Watched } from './restore-state';
+import { changesSince, readLeft, recordLeft, refuseChanges } from './target-guard';
 import type { ManifestFile, OwnerFile } from './work-files';
 
 /** A node that is busy with shard work answers `_snapshot` and `_restore` after 100 s. */
@@ -31,8 +32,8 @@ const OWNERS_AT_ONCE = 16;
  *
  * Looks first: what an earlier attempt finished or started is not requested again. Throws `ConfigurationError` for an
  * index of that name that we did not restore; `VerificationFailedError` when the snapshot is not the one planned,
- * fewer indices are accepted than asked, or a shard fails; `UnavailableError` while another restore or a snapshot of
- * the target is in the way.
+ * fewer indices are accepted than asked, or a shard fails; `TargetChangedError` when an index is not as our last restore
+ * left it; `UnavailableError` while another restore or a snapshot of the target is in the way.
  */
 export async function restore(deps: StepDeps, input: RestoreInput, context: StepContext): Promise<RestoreResult> {
   const migration = await openMigration(deps, input.plan, context);
@@ -55,6 +56,7 @@ class Restoring {
   private owners: ReadonlyMap<string, OwnerFile> = new Map();
   private readonly recordedUuids = new Map<string, Set<string>>();
   private registered = false;
+  private guarded = false;
 
   constructor(
     private readonly deps: StepDeps,
@@ -81,10 +83,11 @@ class Restoring {
     for (;;) {
       const { sights, judged } = await this.look();
       const wanted = this.watched.filter(({ name }) => judged.get(name) === 'wanted');
+      await this.guard(sights);
       if (wanted.length > 0) await this.request(wanted, sights);
       await this.explainRed(judged);
       this.report(sights);
-      if (this.watched.every(({ name }) => judged.get(name) === 'done')) return this.result();
+      if (this.watched.every(({ name }) => judged.get(name) === 'done')) return this.end(sights);
       await polling.pause();
     }
   }
@@ -117,6 +120,25 @@ class Restoring {
     }
     await this.recognise(sights);
     return { sights, judged: new Map(this.watched.map((index) => [index.name, this.judge(index, sights)])) };
+  }
+
+  /** Once, before anything is closed or restored over. What this very restore was requested for is in its hands already. */
+  private async guard(sights: ReadonlyMap<string, Sight>): Promise<void> {
+    if (this.guarded) return;
+    const { signal } = this.context;
+    const before = [...this.owners].flatMap(([name, { restoring }]) =>
+      restoring === undefined || restoring.snapshot === this.origin.snapshot
+        ? []
+        : [[name, restoring.snapshot] as const],
+    );
+    const left = await readLeft(this.migration, new Map(before), signal);
+    const changes = await changesSince(this.migration.target, left, infosOf(sights), 'to be restored', signal);
+    refuseChanges(
+      changes,
+      this.migration.target.name,
+      'A restore would undo that: put it back as it was, or delete the index there to have it restored whole, then `retry`',
+    );
+    this.guarded = true;
   }
 
   private judge(index: Watched, sights: ReadonlyMap<string, Sight>): Judgement {
@@ -161,11 +183,12 @@ class Restoring {
   private async request(wanted: readonly Watched[], sights: ReadonlyMap<string, Sight>): Promise<void> {
     this.refuseEndless(wanted);
     await this.register();
-    await this.close(wanted.map(({ name }) => name).filter((name) => sights.get(name)?.info?.open === true));
+    // Recorded before the close: an index that we have closed must not look as if somebody else had.
     await inParallel(wanted, OWNERS_AT_ONCE, this.context.signal, ({ name }, signal) =>
       recordRestoring(this.claimant, name, this.origin, signal),
     );
     const names = wanted.map(({ name }) => name);
+    await this.close(names.filter((name) => sights.get(name)?.info?.open === true));
     const { signal } = this.context;
     assertMayAct(this.context, RESTORE_TIMEOUT_MS);
     const request = restoreRequest(this.migration, names, this.manifestOf);
@@ -255,6 +278,11 @@ class Restoring {
     });
   }
 
+  private async end(sights: ReadonlyMap<string, Sight>): Promise<RestoreResult> {
+    await recordLeft(this.migration, this.origin.snapshot, infosOf(sights), this.context);
+    return this.result();
+  }
+
   private result(): RestoreResult {
     const done = this.watched.flatMap(({ doneShards }) => [...doneShards.values()]);
     return {
@@ -264,6 +292,10 @@ class Restoring {
       reusedBytes: sum(done.map(({ reusedBytes }) => reusedBytes)),
     };
   }
+}
+
+function infosOf(sights: ReadonlyMap<string, Sight>): ReadonlyMap<string, IndexInfo> {
+  return new Map([...sights].flatMap(([name, { info }]) => (info === undefined ? [] : [[name, info] as const])));
 }
 
 function shardFailed(index: string, shard: number, origin: Origin, why: string): VerificationFailedError {

@@ -65,3 +65,18 @@ export interface OwnerFile {
   /** The snapshot whose restore into this index was requested last: recorded before the request. */
   readonly restoring?: { readonly repository: string; readonly snapshot: string };
 }
+
+/** `left/<snapshot>.json`: the target right after the restore of that snapshot. */
+export interface LeftFile {
+  readonly indices: Readonly<Record<string, LeftIndex>>;
+}
+
+export interface LeftIndex {
+  readonly uuid: string;
+  readonly shards: readonly {
+    readonly shard: number;
+    readonly docs: number;
+    /** Absent before 6.0. */
+    readonly maxSeqNo?: number;
+  }[];
+}

@@ -6,7 +6,14 @@ import type { ManifestBlob, ManifestIndex } from '../../src/repository';
 import type { StepContext } from '../../src/steps/context';
 import { digestOf } from '../../src/steps/files';
 import type { PlanFile, StepDeps } from '../../src/steps/migration';
-import type { FreezeRecord, ManifestFile, OwnerFile, QuiescenceFile, ScopeFile } from '../../src/steps/work-files';
+import type {
+  FreezeRecord,
+  LeftFile,
+  ManifestFile,
+  OwnerFile,
+  QuiescenceFile,
+  ScopeFile,
+} from '../../src/steps/work-files';
 import { MemoryStore } from './memory-store';
 import { aSnapshot } from './fake-cluster';
 import { RestoringCluster } from './restoring-cluster';
@@ -117,12 +124,18 @@ export class AMigration {
     for (const [name, { shards = 1 }] of Object.entries(this.indices)) {
       this.target.add(
         name,
-        { uuid: `restored-${name}`, shards },
+        { uuid: `restored-${name}`, shards, blocks: ['write'] },
         { 'index.blocks.write': 'true', 'index.number_of_replicas': '0' },
       );
       this.target.play(name, 'snap', 99);
+      this.target.statsOf[name] = [{ shard: 0, docs: 10, deleted: 0, indexTotal: 0, deleteTotal: 0, maxSeqNo: 9 }];
       this.claim(name, { uuids: [`restored-${name}`], restoring: { repository: 'snapferry-ours', snapshot: 'snap' } });
     }
+    const left = Object.keys(this.indices).map((name) => [
+      name,
+      { uuid: `restored-${name}`, shards: [{ shard: 0, docs: 10, maxSeqNo: 9 }] },
+    ]);
+    this.save(this.keys.left('snap'), { indices: Object.fromEntries(left) as LeftFile['indices'] });
     return this;
   }
 

@@ -146,8 +146,9 @@ export class RestoringCluster extends FakeCluster {
     const accepted = this.accepts(request.indices);
     for (const name of accepted ?? request.indices) {
       const at = this.indexList.findIndex((index) => index.name === name);
-      if (at < 0) this.add(name, { uuid: `restored-${name}`, shards: this.shardCounts[name] ?? 1 });
-      else this.indexList[at] = { ...(this.indexList[at] as IndexInfo), open: true, health: 'yellow' };
+      const blocks = request.indexSettings['index.blocks.write'] === true ? ['write'] : [];
+      if (at < 0) this.add(name, { uuid: `restored-${name}`, shards: this.shardCounts[name] ?? 1, blocks });
+      else this.indexList[at] = { ...(this.indexList[at] as IndexInfo), open: true, health: 'yellow', blocks };
       this.play(name, snapshot, 0);
     }
     return { indices: accepted };

@@ -1,3 +1,4 @@
+import { TargetChangedError } from '../../../src/domain/errors';
 import { confirmPublished, recheckBeforeCommit } from '../../../src/steps/recheck';
 import { AMigration } from '../../support/a-migration';
 import { anIndex } from '../../support/fake-cluster';
@@ -69,5 +70,40 @@ test('an index.latest that a late attempt wrote is an objection, and is told bef
   expect(await objections(migration)).toEqual(['index.latest on the target is not ours']);
   expect(await confirmPublished(migration.deps, migration.at, migration.context())).toEqual({
     differing: ['index.latest on the target is not ours'],
+  });
+});
+
+describe('a target that is not as the last restore left it is no objection to the freeze: it is shown', () => {
+  const recheck = (migration: AMigration) =>
+    recheckBeforeCommit(migration.deps, { ...migration.at, freeze: 1 }, migration.context());
+  const set = (migration: AMigration, changes: object) => {
+    migration.target.indexList[1] = { ...migration.target.indexList[1]!, ...changes };
+  };
+  test.each<readonly [string, (migration: AMigration) => void, string]>([
+    ['gone', (m) => void m.target.indexList.pop(), "index 'logs' is gone"],
+    ['created anew', (m) => set(m, { uuid: 'another' }), "index 'logs' was deleted and created anew"],
+    ['closed', (m) => set(m, { open: false }), "index 'logs' is closed"],
+    ['open for writes', (m) => set(m, { blocks: [] }), "index 'logs' is not blocked for writes any more"],
+    [
+      'written to',
+      (m) => {
+        const [shard] = m.target.statsOf['logs'] ?? [];
+        m.target.statsOf['logs'] = [{ ...shard!, docs: 11, maxSeqNo: 10 }];
+      },
+      "index 'logs' has 11 documents where 10 were left; index 'logs' was written to",
+    ],
+    ['without a primary', (m) => (m.target.statsOf['logs'] = []), "index 'logs' has 0 of 1 primaries"],
+  ])('%s', async (_, change, says) => {
+    const migration = ready();
+    change(migration);
+    await expect(recheck(migration)).rejects.toThrow(TargetChangedError);
+    await expect(recheck(migration)).rejects.toThrow(says);
+  });
+
+  test('what releases the freeze comes first', async () => {
+    const migration = ready();
+    set(migration, { open: false });
+    migration.source.settingsOf['logs'] = {};
+    expect(await objections(migration)).toHaveLength(1);
   });
 });

@@ -1,6 +1,11 @@
-import { ConfigurationError, UnavailableError, VerificationFailedError } from '../../../src/domain/errors';
+import {
+  ConfigurationError,
+  TargetChangedError,
+  UnavailableError,
+  VerificationFailedError,
+} from '../../../src/domain/errors';
 import { restore } from '../../../src/steps/restore';
-import type { OwnerFile } from '../../../src/steps/work-files';
+import type { LeftFile, OwnerFile } from '../../../src/steps/work-files';
 import { AMigration } from '../../support/a-migration';
 import { aSnapshot } from '../../support/fake-cluster';
 import { onTick, startClock } from '../../support/fake-clock';
@@ -242,5 +247,82 @@ describe('what goes wrong', () => {
     onTick(() => cancel.abort(new Error('stopped')));
     const context = migration.context({ signal: cancel.signal });
     await expect(restore(migration.deps, migration.restoreInput, context)).rejects.toThrow('stopped');
+  });
+});
+
+describe('what somebody did to the target since the last restore', () => {
+  const shard = (docs: number, maxSeqNo?: number) => ({
+    ...{ shard: 0, docs, deleted: 0, indexTotal: docs, deleteTotal: 0 },
+    maxSeqNo,
+  });
+  /** The last restore left 10 documents, and a sequence number unless the target is older than 6.0. */
+  const restoredBefore = (maxSeqNo: number | undefined = 9) => {
+    const migration = new AMigration({ movies: {} });
+    migration.claim('movies', { uuids: ['ours'], restoring: { repository: 'snapferry-ours', snapshot: 'older' } });
+    migration.target.add('movies', { uuid: 'ours', blocks: ['write'] });
+    migration.target.healthOf['movies'] = healthy(1);
+    migration.target.recoveryList = [aRecovery('movies', { snapshot: 'older' })];
+    migration.target.statsOf['movies'] = [shard(10, maxSeqNo)];
+    const left: LeftFile = {
+      indices: {
+        movies: { uuid: 'ours', shards: [{ shard: 0, docs: 10, ...(maxSeqNo === undefined ? {} : { maxSeqNo }) }] },
+      },
+    };
+    migration.save(migration.keys.left('older'), left);
+    return migration;
+  };
+  const set = (migration: AMigration, changes: object) => {
+    migration.target.indexList[0] = { ...migration.target.indexList[0]!, ...changes };
+  };
+
+  test.each<readonly [string, (migration: AMigration) => void, string]>([
+    ['closed it', (m) => set(m, { open: false }), "index 'movies' is closed"],
+    ['took the block away', (m) => set(m, { blocks: [] }), "index 'movies' is not blocked for writes any more"],
+    [
+      'deleted and added as much',
+      (m) => (m.target.statsOf['movies'] = [shard(10, 11)]),
+      'the highest sequence number of shard 0 is 11 where 9 was left',
+    ],
+    ['added a document', (m) => (m.target.statsOf['movies'] = [shard(11, 10)]), 'has 11 documents where 10 were left'],
+  ])('%s: it is shown, and nothing is closed or restored over', async (_, change, says) => {
+    const migration = restoredBefore();
+    change(migration);
+    for (let attempt = 1; attempt <= 2; attempt += 1) {
+      await expect(run(migration)).rejects.toThrow(says);
+      await expect(run(migration)).rejects.toThrow(TargetChangedError);
+    }
+    expect(changes(migration).filter((call) => call !== 'refresh')).toEqual([]);
+  });
+
+  test('before 6.0 the number of documents tells', async () => {
+    const migration = restoredBefore(undefined);
+    migration.target.statsOf['movies'] = [shard(9)];
+    await expect(run(migration)).rejects.toThrow('has 9 documents where 10 were left');
+  });
+
+  test('nothing: it is restored over, and what that leaves is recorded', async () => {
+    const migration = restoredBefore();
+    await run(migration);
+    expect(migration.read<LeftFile>(migration.keys.left('snap'))).toEqual({
+      indices: { movies: { uuid: 'ours', shards: [{ shard: 0, docs: 10, maxSeqNo: 9 }] } },
+    });
+  });
+
+  test('an index that is gone comes back whole, and a lost primary is restored', async () => {
+    const gone = restoredBefore();
+    gone.target.indexList.length = 0;
+    expect(await run(gone)).toMatchObject({ indices: 1 });
+    const lost = restoredBefore();
+    lost.target.healthOf['movies'] = healthy(1, { status: 'red', activePrimaries: 0 });
+    lost.target.statsOf['movies'] = [];
+    expect(await run(lost)).toMatchObject({ indices: 1 });
+  });
+
+  test('an attempt that was interrupted between close and restore is not taken for somebody else', async () => {
+    const migration = restoredBefore();
+    migration.target.fail('restore', new UnavailableError('no answer'));
+    await expect(run(migration)).rejects.toThrow(UnavailableError);
+    set(migration, { open: false });
+    expect(await run(migration)).toMatchObject({ indices: 1 });
   });
 });
