@@ -73,6 +73,9 @@ export class Writers {
     await this.running;
   }
 
+  /** Operations that were acknowledged, an update or delete of the same document counted anew. */
+  operations = 0;
+
   get total(): number {
     return [...this.acknowledged.values()].reduce((sum, docs) => sum + docs.size, 0);
   }
@@ -125,8 +128,10 @@ export class Writers {
       const { id, source } = operations[at] as (typeof operations)[number];
       const status = Object.values(item)[0]?.status ?? 500;
       this.unclear.delete(`${index}/${id}`);
-      if (status < 300 || (source === null && status === 404)) known.set(id, source);
-      else refused = true;
+      if (status < 300 || (source === null && status === 404)) {
+        known.set(id, source);
+        this.operations += 1;
+      } else refused = true;
     });
     return !refused;
   }
