@@ -1,27 +1,28 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { freePort, shareDirectory, startElasticsearch, startTemporal, startVersitygw, stopAll } from '../stack';
+import { freePort, startTemporal, stopAll } from '../stack';
+import { startClouds } from './clouds';
 import { Migration } from './migration';
 import { printResult } from './result';
 import { Terminal } from './terminal';
 import { Writer } from './writer';
 
 /**
- * The model case on this machine, with real servers: Elasticsearch 5.5.2 -> S3 -> S3 -> Elasticsearch 5.6.16, while
- * documents keep arriving. Uses only what a user has: the connections file, the plan, `npx snapferry worker` and the
- * Temporal CLI. Exit code 0 only if every acknowledged write is on the target.
+ * The model case on this machine: an Amazon Elasticsearch domain (5.5.2, S3) to an Alibaba Cloud Elasticsearch cluster
+ * (5.6.16, OSS) while documents keep arriving, with real nodes behind stand-ins of both services. Uses only what a user
+ * has: the connections file, the plan, `npx snapferry worker` and the Temporal CLI. Exit code 0 only if every
+ * acknowledged write is on the target.
  */
 
 const HELP = `npm run demo [-- --json] [-- --keep]
   --json   last line of output is the result as JSON
   --keep   leave the servers up until Ctrl-C, to look around in Temporal Web`;
 
-const SECRETS = { DEMO_S3_KEY: 'demo-access', DEMO_S3_SECRET: 'demo-secret-demo-secret' };
 const WORKFLOW_ID = 'migrate-movies';
 
 async function main(): Promise<void> {
@@ -31,28 +32,31 @@ async function main(): Promise<void> {
   if (values.help) return console.log(HELP);
   const terminal = new Terminal(values.json === true);
   const children: ChildProcess[] = [];
+  const root = mkdtempSync(path.join(os.tmpdir(), 'snapferry-demo-'));
   try {
-    const lost = await demo(terminal, children);
+    const lost = await demo(terminal, root, children);
     if (values.keep === true) await untilInterrupted(terminal);
     process.exitCode = lost === 0 ? 0 : 1;
   } finally {
     await Promise.all(children.map(stopped));
     await stopAll();
+    rmSync(root, { recursive: true, force: true });
   }
 }
 
-async function demo(terminal: Terminal, children: ChildProcess[]): Promise<number> {
-  terminal.title('snapferry demo: Elasticsearch 5.5.2 to 5.6.16 through two S3 buckets, while writes go on');
-  const servers = await startServers(terminal);
-  const files = writeFiles(servers);
+async function demo(terminal: Terminal, root: string, children: ChildProcess[]): Promise<number> {
+  terminal.title('snapferry demo: Amazon Elasticsearch (S3) to Alibaba Cloud Elasticsearch (OSS), while writes go on');
+  terminal.say('Starting real servers (the first run installs them, which takes minutes).');
+  const [temporal, clouds] = await Promise.all([startTemporalWithWeb(), startClouds(root)]);
+  terminal.list([...clouds.servers, ['Temporal', `${temporal.address}, web ${temporal.uiUrl ?? 'off'}`]]);
   const env = {
     ...process.env,
-    ...SECRETS,
-    SNAPFERRY_CONFIG: files.connections,
-    TEMPORAL_ADDRESS: servers.temporal.address,
+    ...clouds.secrets,
+    SNAPFERRY_CONFIG: clouds.files.connections,
+    TEMPORAL_ADDRESS: temporal.address,
   };
 
-  const writer = new Writer(servers.source.url, 'movies');
+  const writer = new Writer(clouds.source, 'movies');
   await writer.createIndex();
   await writer.write(['Alien', 'Brazil', 'Chinatown']);
   terminal.say('The source holds index `movies` with 3 documents.');
@@ -65,13 +69,13 @@ async function demo(terminal: Terminal, children: ChildProcess[]): Promise<numbe
   await terminal.command('npx snapferry worker', worker);
 
   const migration = new Migration({
-    cli: servers.temporal.cli,
-    address: servers.temporal.address,
+    cli: temporal.cli,
+    address: temporal.address,
     env,
     id: WORKFLOW_ID,
     terminal,
   });
-  await migration.start(files.plan);
+  await migration.start(clouds.files.plan);
   await migration.until((status) => status.totals.rounds >= 1);
   await writer.write(['Dune', 'Eraserhead']);
   terminal.say(
@@ -84,82 +88,27 @@ async function demo(terminal: Terminal, children: ChildProcess[]): Promise<numbe
   const report = await migration.result();
   await migration.close();
   await writer.stop();
-  const lost = await writer.missingOn(servers.target.url);
+  const lost = await writer.missingOn(clouds.target);
   return printResult({
     terminal,
     report,
     writer,
     lost,
-    source: servers.source.url,
-    target: servers.target.url,
-    ui: servers.temporal.uiUrl,
+    source: clouds.source,
+    target: clouds.target,
+    ui: temporal.uiUrl,
     id: WORKFLOW_ID,
   });
 }
 
-type Servers = Awaited<ReturnType<typeof startServers>>;
-
-async function startServers(terminal: Terminal) {
-  const root = mkdtempSync(path.join(os.tmpdir(), 'snapferry-demo-'));
-  const buckets = path.join(root, 'buckets');
-  for (const bucket of ['es-migration-source', 'es-migration-target'])
-    mkdirSync(path.join(buckets, bucket), { recursive: true });
-  await shareDirectory(buckets);
-  terminal.say('Starting real servers (the first run installs them, which takes minutes).');
-  const [temporal, s3, source, target] = await Promise.all([
+function startTemporalWithWeb() {
+  return freePort().then((uiPort) =>
     startTemporal({
       ui: true,
-      uiPort: await freePort(),
+      uiPort,
       searchAttributes: { SnapferryPhase: 'Keyword', SnapferryRound: 'Int', SnapferryNeedsOperator: 'Bool' },
     }),
-    startVersitygw({ root: buckets, accessKeyId: SECRETS.DEMO_S3_KEY, secretAccessKey: SECRETS.DEMO_S3_SECRET }),
-    startElasticsearch({ version: '5.5.2', pathRepo: [buckets] }),
-    startElasticsearch({ version: '5.6.16', pathRepo: [buckets] }),
-  ]);
-  terminal.list([
-    ['source', `Elasticsearch 5.5.2   ${source.url}`],
-    ['target', `Elasticsearch 5.6.16  ${target.url}`],
-    ['stores', `S3 (versitygw)        ${s3.endpoint}`],
-    ['Temporal', `${temporal.address}, web ${temporal.uiUrl ?? 'off'}`],
-  ]);
-  return { root, buckets, temporal, s3, source, target };
-}
-
-/** The two files a user writes, as a user would write them. */
-function writeFiles(servers: Servers): { connections: string; plan: string } {
-  const store = (bucket: string) => `
-    type: s3
-    bucket: ${bucket}
-    region: us-east-1
-    endpoint: ${servers.s3.endpoint}
-    pathStyle: true
-    credentials: { accessKeyId: { env: DEMO_S3_KEY }, secretAccessKey: { env: DEMO_S3_SECRET } }
-    repository: { type: fs, settings: { location: ${path.join(servers.buckets, bucket)}, compress: true } }`;
-  const connections = `clusters:
-  source: { url: ${servers.source.url}, auth: { type: none } }
-  target: { url: ${servers.target.url}, auth: { type: none } }
-stores:
-  source-bucket:${store('es-migration-source')}
-  target-bucket:${store('es-migration-target')}
-`;
-  const plan = {
-    source: 'source',
-    target: 'target',
-    indices: ['movies'],
-    repository: {
-      source: { store: 'source-bucket', basePath: 'snapferry/movies' },
-      target: { store: 'target-bucket', basePath: 'snapferry/movies' },
-    },
-    rounds: { every: '3s' },
-    cutover: { approval: false },
-  };
-  const files = {
-    connections: path.join(servers.root, 'connections.yaml'),
-    plan: path.join(servers.root, 'plan.json'),
-  };
-  writeFileSync(files.connections, connections);
-  writeFileSync(files.plan, `${JSON.stringify(plan, null, 2)}\n`);
-  return files;
+  );
 }
 
 async function stopped(child: ChildProcess): Promise<void> {
@@ -173,7 +122,11 @@ async function untilInterrupted(terminal: Terminal): Promise<void> {
   await new Promise((resolve) => process.once('SIGINT', resolve));
 }
 
-main().catch((error: unknown) => {
-  console.error(`snapferry demo: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
-  process.exitCode = 1;
-});
+/** Exits by itself: a server that was still starting when another failed would keep it alive. */
+main().then(
+  () => process.exit(),
+  (error: unknown) => {
+    console.error(`snapferry demo: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+    process.exit(1);
+  },
+);

@@ -34,7 +34,7 @@ export class Migration {
       this.options.id,
       '--fail-existing',
       '--static-summary',
-      'movies: 5.5.2 to 5.6.16',
+      'movies: Amazon to Alibaba',
       '--input-file',
       plan,
     ]);

@@ -1,7 +1,7 @@
 import { formatBytes, formatDuration } from '../src/domain/durations';
 import type { Report } from '../src/domain/exchange';
+import type { Client } from './client';
 import type { Terminal } from './terminal';
-import { call } from './writer';
 import type { Writer } from './writer';
 
 interface Outcome {
@@ -9,8 +9,8 @@ interface Outcome {
   readonly report: Report;
   readonly writer: Writer;
   readonly lost: number;
-  readonly source: string;
-  readonly target: string;
+  readonly source: Client;
+  readonly target: Client;
   readonly ui: string | undefined;
   readonly id: string;
 }
@@ -65,7 +65,7 @@ export async function printResult(outcome: Outcome): Promise<number> {
   return missing;
 }
 
-async function count(url: string): Promise<number> {
-  await call(`${url}/movies/_refresh`, 'POST');
-  return ((await call(`${url}/movies/_count`, 'GET')) as { count: number }).count;
+async function count(cluster: Client): Promise<number> {
+  await cluster.call('POST', '/movies/_refresh');
+  return ((await cluster.call('GET', '/movies/_count')) as { count: number }).count;
 }

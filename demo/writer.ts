@@ -1,3 +1,5 @@
+import type { Client } from './client';
+
 /**
  * A client of the source that remembers every write the source acknowledged. Writes until the source refuses: that is
  * the freeze. Whatever was acknowledged must be on the target in the end.
@@ -9,12 +11,12 @@ export class Writer {
   private stopped = false;
 
   constructor(
-    private readonly url: string,
+    private readonly source: Client,
     private readonly index: string,
   ) {}
 
   async createIndex(): Promise<void> {
-    await call(`${this.url}/${this.index}`, 'PUT', { settings: { number_of_shards: 2, number_of_replicas: 0 } });
+    await this.source.call('PUT', `/${this.index}`, { settings: { number_of_shards: 2, number_of_replicas: 0 } });
   }
 
   async write(titles: readonly string[]): Promise<void> {
@@ -34,11 +36,11 @@ export class Writer {
   }
 
   /** Acknowledged documents that the target does not hold with exactly that content. */
-  async missingOn(target: string): Promise<number> {
+  async missingOn(target: Client): Promise<number> {
     let missing = 0;
     const ids = [...this.acknowledged.keys()];
     for (let from = 0; from < ids.length; from += 500) {
-      const answer = (await call(`${target}/${this.index}/movie/_mget`, 'POST', {
+      const answer = (await target.call('POST', `/${this.index}/movie/_mget`, {
         ids: ids.slice(from, from + 500),
       })) as {
         docs: { _id: string; found?: boolean; _source?: { title?: string } }[];
@@ -62,24 +64,8 @@ export class Writer {
   }
 
   private async put(id: string, title: string): Promise<boolean> {
-    const response = await fetch(`${this.url}/${this.index}/movie/${id}`, {
-      method: 'PUT',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ title }),
-    });
-    await response.text();
-    if (response.ok) this.acknowledged.set(id, title);
-    return response.ok;
+    const { status } = await this.source.send('PUT', `/${this.index}/movie/${id}`, { title });
+    if (status < 300) this.acknowledged.set(id, title);
+    return status < 300;
   }
-}
-
-export async function call(url: string, method: string, body?: object): Promise<unknown> {
-  const response = await fetch(url, {
-    method,
-    headers: { 'content-type': 'application/json' },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  });
-  const text = await response.text();
-  if (!response.ok) throw new Error(`${method} ${url}: ${response.status} ${text.slice(0, 300)}`);
-  return JSON.parse(text);
 }

@@ -33,6 +33,10 @@ export interface FerryOptions {
   readonly connections?: { readonly clusters?: object; readonly stores?: object };
   /** Added to the settings of both repositories as the clusters register them. */
   readonly repositorySettings?: Readonly<Record<string, unknown>>;
+  /** How the clusters register a bucket, where not as `fs`. */
+  readonly repositories?: Readonly<Record<'source' | 'target', (bucket: string) => object>>;
+  /** Of workers and other commands, beside what the stores need. */
+  readonly environment?: Readonly<Record<string, string>>;
   /** The target store is a bucket of this OSS server, whose root the nodes share; S3 otherwise. */
   readonly oss?: { readonly root: string; readonly endpoint: string } & typeof OSS_KEYS;
   /** How S3 and the nodes share a folder, where not as the shared servers do. */
@@ -237,6 +241,7 @@ export class Ferry {
     const { oss } = this.options;
     return {
       ...process.env,
+      ...this.options.environment,
       ...(oss === undefined ? {} : { FERRY_OSS_KEY: oss.accessKeyId, FERRY_OSS_SECRET: oss.secretAccessKey }),
       SNAPFERRY_CONFIG: path.join(this.dir, 'connections.yaml'),
       TEMPORAL_ADDRESS: this.temporal,
@@ -293,10 +298,11 @@ export class Ferry {
   /** JSON, which is YAML. */
   private connections(): string {
     const { s3 } = this.servers;
-    const { source, target, connections, directory, repositorySettings, s3Endpoint, oss } = this.options;
+    const { source, target, connections, directory, repositorySettings, repositories, s3Endpoint, oss } = this.options;
     const store = (side: 'source' | 'target') => {
       const [bucket, location] = [this.buckets[side], this.files(side)];
-      const repository = { type: 'fs', settings: { location, compress: true, ...repositorySettings } };
+      const shared = { type: 'fs', settings: { location, compress: true, ...repositorySettings } };
+      const repository = repositories?.[side](bucket) ?? shared;
       if (oss !== undefined && side === 'target') {
         const credentials = { accessKeyId: { env: 'FERRY_OSS_KEY' }, accessKeySecret: { env: 'FERRY_OSS_SECRET' } };
         return { type: 'oss', bucket, region: oss.region, endpoint: oss.endpoint, credentials, repository };

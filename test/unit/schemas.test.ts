@@ -23,7 +23,7 @@ describe('the shipped JSON Schemas', () => {
   });
 
   it('there are examples to hold them against', () => {
-    expect(plans).toContain('plan.json');
+    expect(plans).toContain('amazon-to-alibaba.json');
   });
 
   it.each(plans)('examples/%s is a plan, for the schema and for the program', (file) => {
@@ -36,7 +36,9 @@ describe('the shipped JSON Schemas', () => {
   });
 
   it('refuse unknown keys, missing fields and literal secrets', () => {
-    expect(faultsOf('plan.schema.json', { ...(json('examples/plan.json') as object), colour: 'red' })).toHaveLength(1);
+    expect(
+      faultsOf('plan.schema.json', { ...(json('examples/amazon-to-alibaba.json') as object), colour: 'red' }),
+    ).toHaveLength(1);
     expect(faultsOf('plan.schema.json', {})).toHaveLength(4);
     const literal = { type: 'basic', username: 'u', password: 'hunter2' };
     expect(faultsOf('connections.schema.json', { clusters: { a: { url: 'http://a', auth: literal } } })).not.toEqual(
