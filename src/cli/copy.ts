@@ -33,8 +33,11 @@ export async function copy(command: CopyCommand, terminal: LongTerminal, signal:
       : await planSnapshot(source, target, snapshot, before, signal);
   if (command.dryRun) return sayPlan(plan, terminal);
   const { bytesPerSecond } = command;
-  const engine = new Engine(bytesPerSecond === undefined ? {} : { limits: { bytesPerSecond } });
   const meter = new Meter(plan.send, terminal);
+  const engine = new Engine({
+    ...(bytesPerSecond === undefined ? {} : { limits: { bytesPerSecond } }),
+    onRefusedRoute: ({ message }) => meter.say(`the store does not copy by itself, all bytes pass here: ${message}`),
+  });
   evidence.open();
   try {
     await runMirror(engine, source, target, plan, {

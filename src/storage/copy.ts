@@ -1,7 +1,8 @@
 /**
  * One file moved from store to store, and proved while it moves: what was read has the CRC32 that the snapshot's own
  * metadata gives (the source is sound), and what the target answers about its bytes agrees with what was sent.
- * The proof of the source comes before the last byte becomes visible: no whole-looking file with wrong bytes.
+ * The proof of the source comes before the last byte becomes visible: no whole-looking file with wrong bytes. Where one
+ * provider holds both ends it copies by itself (`server-copy.ts`), and the same proof comes right after.
  */
 import { createHash } from 'node:crypto';
 import { BlobCorruptError, BlobMissingError, RepositoryChangedError, UnavailableError } from '../domain/errors';
@@ -15,6 +16,7 @@ import type { Pace } from './pace';
 import { inParallel } from './parallel';
 import { payload } from './payload';
 import type { Payload } from './payload';
+import { copyAtStore } from './server-copy';
 import type { BlobInfo, Store, UploadedPart, WriteReceipt } from './store';
 
 /** A repository's place in a store. */
@@ -151,6 +153,9 @@ class FileCopy {
   readonly #signal: AbortSignal;
   /** Whether the target lists its unfinished uploads; undefined while it was not asked. */
   #isListed: boolean | undefined;
+  /** Whether a chunk was copied by the store itself. */
+  #hasServerCopies = false;
+  #mayCopyAtStore = true;
 
   constructor(
     private readonly engine: Engine,
@@ -165,14 +170,53 @@ class FileCopy {
 
   async run(): Promise<BlobProof[]> {
     await this.#takeOverProofs();
-    const multipartBytes = this.options.multipartBytes ?? MULTIPART_BYTES;
+    try {
+      await this.#copyRest();
+    } catch (error) {
+      if (!(error instanceof BlobCorruptError) || !this.#hasServerCopies) throw error;
+      // Chunks that the store copied do not make up the file. When their bytes pass here, it shows which end is at fault.
+      this.#mayCopyAtStore = false;
+      this.#proofs.length = 0;
+      await this.#copyRest();
+    }
+    return this.#proofs;
+  }
+
+  async #copyRest(): Promise<void> {
     for (const blob of this.file.blobs.slice(this.#proofs.length)) {
-      const inParts = blob.length >= multipartBytes;
-      this.#proofs.push(inParts ? await this.#copyInParts(blob) : await this.#copyWhole(blob));
+      this.#proofs.push((await this.#copyAtStore(blob)) ?? (await this.#copyHere(blob)));
       const isLast = this.#proofs.length === this.file.blobs.length;
       if (!isLast) this.#reportCursor({ key: blob.key, uploadId: '', partBytes: 0, parts: [] });
     }
-    return this.#proofs;
+  }
+
+  /** Undefined where the bytes have to pass here. What was begun here is gone on with. */
+  async #copyAtStore(blob: ManifestBlob): Promise<BlobProof | undefined> {
+    const { resume, isUnproved = false } = this.options;
+    const isBegunHere = resume?.key === blob.key && resume.uploadId !== '';
+    if (!this.#mayCopyAtStore || isBegunHere) return undefined;
+    const isWholeFile = this.file.blobs.length === 1;
+    const proof = await copyAtStore(this.engine, this.source, this.target, blob, {
+      signal: this.#signal,
+      pace: this.#pace,
+      expected: isWholeFile ? this.#expected : undefined,
+      isUnproved,
+      onUpload: (key, uploadId) => this.#tellUnlisted(key, uploadId),
+    });
+    if (proof === undefined) return undefined;
+    this.#hasServerCopies = true;
+    await this.#assertSound(blob, proof.crc32);
+    this.options.progress(blob.length);
+    return proof;
+  }
+
+  #copyHere(blob: ManifestBlob): Promise<BlobProof> {
+    const isLarge = blob.length >= (this.options.multipartBytes ?? MULTIPART_BYTES);
+    return isLarge ? this.#copyInParts(blob) : this.#copyWhole(blob);
+  }
+
+  get #pace(): Pick<Pace, 'take'> {
+    return this.options.pace ?? this.engine.pace;
   }
 
   /** Chunks of an earlier attempt count as long as the target still holds exactly them. */
@@ -425,7 +469,7 @@ class FileCopy {
     use: (body: Payload) => Promise<T>,
     signal = this.#signal,
   ): Promise<T> {
-    await (this.options.pace ?? this.engine.pace).take(length, 1, signal);
+    await this.#pace.take(length, 1, signal);
     const memory = await this.engine.slabs.take(length, signal);
     try {
       const gate = this.engine.gate(this.source.store, 'source', laneOf(length));

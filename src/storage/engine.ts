@@ -1,8 +1,10 @@
 /** What every copy of one process shares: memory, pace, and how many requests are in flight at each store. */
+import type { MigrationError } from '../domain/errors';
 import { Gate } from './gate';
 import { Pace } from './pace';
 import type { Limits } from './pace';
 import { inParallel } from './parallel';
+import { Route } from './route';
 import { Slabs } from './slabs';
 import type { Store } from './store';
 
@@ -19,14 +21,34 @@ const LANES = {
 /** Begun at a time; the gates decide how many of them have a request in flight. */
 const BEGUN = { small: 512, bulk: 64 } as const;
 
+export interface EngineOptions {
+  readonly budgetBytes?: number;
+  readonly limits?: Limits;
+  /** A store that could copy from another by itself does not: its bytes pass through here. Said once for each pair. */
+  readonly onRefusedRoute?: (reason: MigrationError) => void;
+}
+
 export class Engine {
   readonly slabs: Slabs;
   readonly pace: Pace;
+  readonly #routes = new WeakMap<Store, WeakMap<Store, Route>>();
   readonly #gates = { source: new WeakMap<Store, Gates>(), target: new WeakMap<Store, Gates>() };
 
-  constructor(options: { readonly budgetBytes?: number; readonly limits?: Limits } = {}) {
+  constructor(private readonly options: EngineOptions = {}) {
     this.slabs = new Slabs(options.budgetBytes);
     this.pace = new Pace(options.limits);
+  }
+
+  /** What is known of copies that `target` makes of blobs of `source` by itself. */
+  route(source: Store, target: Store): Route {
+    let routes = this.#routes.get(target);
+    if (routes === undefined) this.#routes.set(target, (routes = new WeakMap()));
+    let route = routes.get(source);
+    if (route === undefined) {
+      const refused = this.options.onRefusedRoute ?? (() => undefined);
+      routes.set(source, (route = new Route(source, target, refused)));
+    }
+    return route;
   }
 
   /** One store may be both ends: what it gives and what it takes have limits of their own. */

@@ -14,6 +14,7 @@ import { joined } from '../../src/storage/payload';
 import type { Payload } from '../../src/storage/payload';
 import type {
   BlobInfo,
+  Copier,
   ReadOptions,
   ReadReceipt,
   Store,
@@ -23,7 +24,19 @@ import type {
   WriteReceipt,
 } from '../../src/storage/store';
 
-export type Call = 'list' | 'head' | 'read' | 'write' | 'delete' | 'begin' | 'part' | 'parts' | 'complete' | 'abort';
+export type Call =
+  | 'list'
+  | 'head'
+  | 'read'
+  | 'write'
+  | 'delete'
+  | 'begin'
+  | 'part'
+  | 'parts'
+  | 'complete'
+  | 'abort'
+  /** A blob or a part that the store is to copy by itself. */
+  | 'copy';
 
 export type Effect =
   /** No answer, and nothing was done. */
@@ -75,10 +88,14 @@ export class MemoryStore implements Store {
       readonly md5Etags?: boolean;
       /** What the store keeps of each blob, as it came. Default: nothing. */
       readonly keeps?: (body: Buffer) => string[] | Promise<string[]>;
+      /** It copies from other such stores by itself, and then tells the CRC32, a wrong one, or nothing. */
+      readonly copies?: 'told' | 'told wrong' | 'untold';
+      readonly maxCopyBytes?: number;
     } = {},
   ) {
     this.description = `memory:${name}`;
-    const { keeps } = this.settings;
+    const { keeps, copies } = this.settings;
+    if (copies !== undefined) this.copierFrom = (source) => this.#copierFrom(source as MemoryStore);
     if (keeps === undefined) return;
     this.checksums = async (key, signal) => {
       await this.#meet('head', key, signal);
@@ -88,6 +105,48 @@ export class MemoryStore implements Store {
   }
 
   checksums?: NonNullable<Store['checksums']>;
+  copierFrom?: NonNullable<Store['copierFrom']>;
+
+  #copierFrom(source: MemoryStore): Copier {
+    const copied = async (
+      call: string,
+      sourceKey: string,
+      { ifMatch }: { readonly ifMatch?: string },
+      signal: AbortSignal,
+    ) => {
+      const effect = await this.#meet('copy', call, signal);
+      if (effect === 'lost-answer') throw this.#unavailable(call);
+      const body = source.blobs.get(sourceKey);
+      if (!body) throw new BlobMissingError('A blob is not in the store.', { subject: this.#subject(sourceKey) });
+      if (ifMatch !== undefined && ifMatch !== source.#etags.get(sourceKey)) {
+        throw new RepositoryChangedError('A blob was replaced.', { subject: this.#subject(sourceKey) });
+      }
+      return effect === 'rot' ? flipped(body) : Buffer.from(body);
+    };
+    return {
+      maxBytes: this.settings.maxCopyBytes ?? 1_000_000,
+      blob: async (sourceKey, key, options, signal) => {
+        this.put(key, await copied(key, sourceKey, options, signal));
+        return this.#copyReceipt(key);
+      },
+      part: async (sourceKey, { offset, length, ...options }, key, uploadId, number, signal) => {
+        const body = await copied(`${key} ${number}`, sourceKey, options, signal);
+        const upload = this.#upload(key, uploadId);
+        if (!upload) throw this.#unknownUpload(key);
+        const held = body.subarray(offset, offset + length);
+        const info = { number, length: held.length, etag: this.#etag(held) };
+        upload.parts.set(number, { body: held, info });
+        return info;
+      },
+    };
+  }
+
+  #copyReceipt(key: string): WriteReceipt {
+    const { copies } = this.settings;
+    const receipt = this.#receipt(key);
+    if (copies === 'untold') return { ...receipt, checksum: undefined };
+    return copies === 'told wrong' ? { ...receipt, checksum: showCrc32(0) } : receipt;
+  }
 
   /** Each fault happens once. */
   inject(...faults: Fault[]): void {
@@ -196,7 +255,7 @@ export class MemoryStore implements Store {
       this.put(key, Buffer.concat(bodies));
       this.#pending.delete(uploadId);
       if (effect === 'lost-answer') throw this.#unavailable(key);
-      return this.#receipt(key);
+      return this.settings.copies === undefined ? this.#receipt(key) : this.#copyReceipt(key);
     },
 
     abort: async (key, uploadId, signal) => {
