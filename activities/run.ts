@@ -11,6 +11,8 @@ export type Step<Input, Result> = (deps: StepDeps, input: Input, context: StepCo
  * server gives the work to somebody else. Longer than the longest request (3 minutes on a busy 5.x node).
  */
 const HUNG_AFTER_MS = 4 * 60_000;
+/** A batch makes progress hundreds of times a second, and telling of all that it did costs as much as doing it. */
+const BEAT_AT_MOST_EVERY_MS = 500;
 
 /** Wraps a step as an activity: heartbeats, cancellation, the failure table. It decides nothing. */
 export function asActivity<Input, Result>(
@@ -22,6 +24,7 @@ export function asActivity<Input, Result>(
     try {
       return await step(deps, input, pulse.context);
     } catch (error) {
+      pulse.tellRest();
       // An aborted request may surface as any error; the reason tells cancellation from shutdown.
       if (pulse.context.signal.aborted) throw pulse.context.signal.reason;
       throw toFailure(error);
@@ -40,6 +43,7 @@ class Pulse {
   private details: Readonly<Record<string, unknown>> = {};
   private progressAt = this.startedAt;
   private beatAt = this.startedAt;
+  private isTold = true;
 
   constructor() {
     const context = {
@@ -64,13 +68,20 @@ class Pulse {
   private progress(details: Readonly<Record<string, unknown>>): void {
     this.details = details;
     this.progressAt = Date.now();
-    if (this.timer !== undefined) this.beat();
+    this.isTold = false;
+    if (this.timer !== undefined && this.progressAt - this.beatAt >= BEAT_AT_MOST_EVERY_MS) this.beat();
+  }
+
+  /** Before this attempt fails: what the next one need not do again. */
+  tellRest(): void {
+    if (this.timer !== undefined && !this.isTold) this.beat();
   }
 
   private beat(): void {
     if (Date.now() - this.progressAt > HUNG_AFTER_MS) return;
     // Too late once is too late for good: on waking up, a timer beats before anything asks whether it may still act.
     if (!this.isLate()) this.beatAt = Date.now();
+    this.isTold = true;
     Context.current().heartbeat(this.details);
   }
 

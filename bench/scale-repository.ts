@@ -10,26 +10,28 @@ export interface ScaleOptions {
   readonly blobs: number;
   readonly shards: number;
   readonly shardsPerIndex: number;
+  /** Of each blob of data. Default 40: a million of them are about their number. */
+  readonly blobBytes?: number;
 }
 
-export const SNAPSHOT = 'scale';
-/** Small, so that a million of them are about their number. A Lucene footer is 16 bytes. */
-const DATA_BYTES = 40;
+export const SNAPSHOT = { name: 'scale', uuid: idOf('snapshot') } as const;
+/** A Lucene footer is 16 of them. */
+const LEAST_BYTES = 40;
 const VERSION_ID = 7_100_299;
 const WRITES_AT_ONCE = 32;
 
-interface Index {
+export interface ScaleIndex {
   readonly name: string;
+  /** In the repository. */
   readonly id: string;
   readonly uuid: string;
   readonly shards: number;
 }
 
 /** Fills `folder`. The same options give the same repository. */
-export async function writeScaleRepository(folder: string, options: ScaleOptions): Promise<{ indices: string[] }> {
+export async function writeScaleRepository(folder: string, options: ScaleOptions): Promise<readonly ScaleIndex[]> {
   const { blobs, shards, shardsPerIndex } = options;
-  const snapshot = idOf('snapshot');
-  const indices = Array.from({ length: Math.ceil(shards / shardsPerIndex) }, (_, n): Index => {
+  const indices = Array.from({ length: Math.ceil(shards / shardsPerIndex) }, (_, n): ScaleIndex => {
     const name = `logs-${String(n).padStart(4, '0')}`;
     return {
       name,
@@ -49,23 +51,20 @@ export async function writeScaleRepository(folder: string, options: ScaleOptions
     for (let n = 0; n < index.shards; n++, shard++) {
       // The remainder goes to the first ones.
       const files = Math.floor(blobs / shards) + (shard < blobs % shards ? 1 : 0);
-      await writeShard(path.join(folder, 'indices', index.id, String(n)), `${index.id}/${n}`, files, snapshot);
+      await writeShard(path.join(folder, 'indices', index.id, String(n)), `${index.id}/${n}`, files, options.blobBytes);
     }
   }
-  await writeFile(
-    path.join(folder, `snap-${snapshot}.dat`),
-    frame('snapshot', rootSnapshot(snapshot, indices, shards)),
-  );
-  await writeFile(path.join(folder, `meta-${snapshot}.dat`), frame('metadata', { 'meta-data': { version: 0 } }));
-  await writeFile(path.join(folder, 'index-0'), JSON.stringify(repositoryData(snapshot, indices)));
+  await writeFile(path.join(folder, `snap-${SNAPSHOT.uuid}.dat`), frame('snapshot', rootSnapshot(indices, shards)));
+  await writeFile(path.join(folder, `meta-${SNAPSHOT.uuid}.dat`), frame('metadata', { 'meta-data': { version: 0 } }));
+  await writeFile(path.join(folder, 'index-0'), JSON.stringify(repositoryData(indices)));
   await writeFile(path.join(folder, 'index.latest'), encodeIndexLatest(0));
-  return { indices: indices.map(({ name }) => name) };
+  return indices;
 }
 
-async function writeShard(folder: string, seed: string, count: number, snapshot: string): Promise<void> {
+async function writeShard(folder: string, seed: string, count: number, blobBytes = LEAST_BYTES): Promise<void> {
   await mkdir(folder, { recursive: true });
   const files = Array.from({ length: count }, (_, n) => {
-    const bytes = dataBlob(`${seed}/${n}`);
+    const bytes = dataBlob(`${seed}/${n}`, blobBytes);
     return { bytes, name: `__${idOf(`${seed}/${n}`)}`, physicalName: `_${n.toString(36)}.cfs` };
   });
   for (let from = 0; from < files.length; from += WRITES_AT_ONCE) {
@@ -80,12 +79,12 @@ async function writeShard(folder: string, seed: string, count: number, snapshot:
     part_size: 2n ** 63n - 1n,
     written_by: '8.7.0',
   }));
-  const of = { name: SNAPSHOT, index_version: 1, start_time: 0, time: 0, number_of_files: count, total_size: 0 };
+  const of = { name: SNAPSHOT.name, index_version: 1, start_time: 0, time: 0, number_of_files: count, total_size: 0 };
   await writeFile(
-    path.join(folder, `snap-${snapshot}.dat`),
+    path.join(folder, `snap-${SNAPSHOT.uuid}.dat`),
     frame('snapshot', { ...of, files: listed }, { deflated: true }),
   );
-  const shardIndex = { files: listed, snapshots: { [SNAPSHOT]: { files: files.map(({ name }) => name) } } };
+  const shardIndex = { files: listed, snapshots: { [SNAPSHOT.name]: { files: files.map(({ name }) => name) } } };
   await writeFile(
     path.join(folder, `index-${idOf(`generation ${seed}`)}`),
     frame('snapshots', shardIndex, { deflated: true }),
@@ -93,15 +92,15 @@ async function writeShard(folder: string, seed: string, count: number, snapshot:
 }
 
 /** Some bytes, and the footer that says their CRC32. */
-function dataBlob(seed: string): Buffer {
-  const bytes = Buffer.alloc(DATA_BYTES);
+function dataBlob(seed: string, length: number): Buffer {
+  const bytes = Buffer.alloc(length);
   createHash('sha256').update(seed).digest().copy(bytes);
-  bytes.writeUInt32BE(0, DATA_BYTES - 8);
-  bytes.writeUInt32BE(crc32(bytes.subarray(0, -8)), DATA_BYTES - 4);
+  bytes.writeUInt32BE(0, length - 8);
+  bytes.writeUInt32BE(crc32(bytes.subarray(0, -8)), length - 4);
   return bytes;
 }
 
-function indexMetadata({ name, uuid, shards }: Index) {
+function indexMetadata({ name, uuid, shards }: ScaleIndex) {
   const settings = {
     'index.number_of_shards': String(shards),
     'index.number_of_replicas': '0',
@@ -111,23 +110,23 @@ function indexMetadata({ name, uuid, shards }: Index) {
   return { [name]: { version: 1, state: 'open', settings, mappings: [], aliases: {} } };
 }
 
-function rootSnapshot(uuid: string, indices: readonly Index[], shards: number) {
+function rootSnapshot(indices: readonly ScaleIndex[], shards: number) {
   const names = indices.map(({ name }) => name);
   const counts = { total_shards: shards, successful_shards: shards, failures: [] };
-  return { snapshot: { name: SNAPSHOT, uuid, version_id: VERSION_ID, indices: names, state: 'SUCCESS', ...counts } };
+  return { snapshot: { ...SNAPSHOT, version_id: VERSION_ID, indices: names, state: 'SUCCESS', ...counts } };
 }
 
-function repositoryData(uuid: string, indices: readonly Index[]) {
-  const identifierOf = (index: Index) => `${index.uuid}-_na_-1-1-1`;
-  const generationsOf = ({ id, shards }: Index) =>
+function repositoryData(indices: readonly ScaleIndex[]) {
+  const identifierOf = (index: ScaleIndex) => `${index.uuid}-_na_-1-1-1`;
+  const generationsOf = ({ id, shards }: ScaleIndex) =>
     Array.from({ length: shards }, (_, n) => idOf(`generation ${id}/${n}`));
   const lookup = Object.fromEntries(indices.map((index) => [index.id, identifierOf(index)]));
   return {
-    snapshots: [{ name: SNAPSHOT, uuid, state: 1, index_metadata_lookup: lookup, version: '7.10.2' }],
+    snapshots: [{ ...SNAPSHOT, state: 1, index_metadata_lookup: lookup, version: '7.10.2' }],
     indices: Object.fromEntries(
       indices.map((index) => [
         index.name,
-        { id: index.id, snapshots: [uuid], shard_generations: generationsOf(index) },
+        { id: index.id, snapshots: [SNAPSHOT.uuid], shard_generations: generationsOf(index) },
       ]),
     ),
     min_version: '7.9.0',

@@ -164,7 +164,8 @@ class UnitCopy {
       unit: this.unit.unit,
       blobsDone: this.blobsDone,
       bytesDone: this.bytesDone,
-      done: { ...this.done },
+      // Only ever grows, with what is true already.
+      done: this.done,
       ...(this.cursor === undefined ? {} : { cursor: this.cursor }),
     };
     this.context.progress(details);
