@@ -77,7 +77,7 @@ function parseYaml(text: string, file: string): unknown {
 
 const REDACTED = '**redacted**';
 
-/** A secret that logs, errors and JSON cannot show. It holds where the secret lies, never the secret itself. */
+/** A secret that logs, errors and JSON cannot show. Only `reveal` gives it. */
 export class Secret {
   readonly #read: () => string;
 
@@ -119,17 +119,19 @@ class References {
   }
 
   secret(reference: Reference): Secret {
-    return new Secret(() => this.read(reference));
+    if ('file' in reference) return new Secret(() => this.read(reference.file));
+    // Read once: nobody changes the environment of a running process, and requests ask for it often.
+    const value = this.env[reference.env] ?? '';
+    return new Secret(() => value);
   }
 
-  private read(reference: Reference): string {
-    if ('env' in reference) return this.env[reference.env] ?? '';
+  private read(file: string): string {
     try {
-      return this.contentsOf(reference.file);
+      return this.contentsOf(file);
     } catch (cause) {
       // It was there when the worker started: most likely it is being rotated right now.
       throw new UnavailableError('A file that holds a secret cannot be read', {
-        subject: { file: reference.file, code: codeOf(cause) },
+        subject: { file, code: codeOf(cause) },
       });
     }
   }

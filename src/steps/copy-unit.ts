@@ -3,7 +3,7 @@ import type { CopyUnitInput, CopyUnitResult, ReadUnitsInput, UnitLabel } from '.
 import { below } from '../domain/names';
 import type { RoundKeys } from '../domain/names';
 import type { ManifestBlob } from '../repository';
-import { copyFile, crc32, inLanes, sendSaved, showCrc32 } from '../storage';
+import { copyFile, crc32, sendSaved, showCrc32 } from '../storage';
 import type { BlobProof, CopyCursor, Pace } from '../storage';
 import type { StepContext } from './context';
 import { readBytes, readJsonLines, requireJson, writeJsonLines } from './files';
@@ -80,13 +80,20 @@ class UnitCopy {
 
   private async copyAll(pace: Pick<Pace, 'take'>): Promise<ProofLine[]> {
     const { files } = this.unit;
-    await inLanes(files, bytesOf, this.context.signal, async (file, signal, index) => {
-      const proofs = (await this.doneBefore(file, index, signal)) ?? (await this.copy(file, pace, signal));
-      this.proofs.set(index, proofs);
-      this.done[index] = proofs.map(doneBlob);
-      this.blobsDone += proofs.length;
-      this.tell();
-    });
+    const { sourceStore: source, targetStore: target } = this.migration;
+    await this.deps.engine.inLanes(
+      { source, target },
+      files,
+      bytesOf,
+      this.context.signal,
+      async (file, signal, index) => {
+        const proofs = (await this.doneBefore(file, index, signal)) ?? (await this.copy(file, pace, signal));
+        this.proofs.set(index, proofs);
+        this.done[index] = proofs.map(doneBlob);
+        this.blobsDone += proofs.length;
+        this.tell();
+      },
+    );
     return files.flatMap(({ blobs }, index) => blobs.map((blob, n) => proofLine(this.proofs.get(index)![n]!, blob)));
   }
 

@@ -8,7 +8,7 @@ import { BlobCorruptError, ConfigurationError, RepositoryChangedError, Unavailab
 import { below } from '../domain/names';
 import { PHASES, phaseOf, readManifest } from '../repository';
 import type { ManifestBlob, Phase, RepositoryData } from '../repository';
-import { compareKeys, copyFile, crc32, inLanes, march, sendSaved } from '../storage';
+import { compareKeys, copyFile, crc32, march, sendSaved } from '../storage';
 import type { BlobInfo, BlobProof, CopySource, CopyTarget, Engine } from '../storage';
 import { readBytes } from './files';
 import type { ProofLine } from './proofs';
@@ -134,9 +134,10 @@ export async function runMirror(
   plan: MirrorPlan,
   run: MirrorRun,
 ): Promise<void> {
+  const ends = { source: source.store, target: target.store };
   for (const { phase, files } of plan.phases) {
     if (phase === 'index-N') await assertStillStands(source, plan, run.signal);
-    await inLanes(files, bytesOf, run.signal, async (file, signal) => {
+    await engine.inLanes(ends, files, bytesOf, run.signal, async (file, signal) => {
       const proofs = await patiently(run, () => send(engine, source, target, file, signal, run));
       for (const [n, proof] of proofs.entries()) {
         const { sourceEtag } = file;

@@ -31,7 +31,7 @@ import {
 } from '../domain/errors';
 import { crc32, showCrc32 } from './crc32';
 import { compareKeys } from './keys';
-import { fill, memoryFor } from './memory';
+import { Filling, memoryFor } from './memory';
 import type { Payload } from './payload';
 import type {
   BlobInfo,
@@ -194,7 +194,7 @@ class DirectoryStore implements Store {
     buffers: readonly Buffer[],
     signal: AbortSignal,
   ): Promise<void> {
-    const filling = fill(buffers);
+    const filling = new Filling(buffers);
     for (let rest = filling.rest(); rest.length > 0; rest = filling.rest()) {
       signal.throwIfAborted();
       const position = offset + filling.filled;

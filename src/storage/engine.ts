@@ -18,8 +18,11 @@ const LANES = {
   small: { start: 32, most: 256 },
   bulk: { start: 8, most: 64 },
 } as const;
-/** Begun at a time; the gates decide how many of them have a request in flight. */
-const BEGUN = { small: 512, bulk: 64 } as const;
+/**
+ * Begun at a time, as a multiple of the places at both gates: enough that no place waits for a blob. Whatever waits is
+ * memory that outlives a collection, and costs more than the request that it waits for (512 begun: 15 % more CPU).
+ */
+const BEGUN = 1.25;
 
 export interface EngineOptions {
   readonly budgetBytes?: number;
@@ -33,6 +36,8 @@ export class Engine {
   readonly pace: Pace;
   readonly #routes = new WeakMap<Store, WeakMap<Store, Route>>();
   readonly #gates = { source: new WeakMap<Store, Gates>(), target: new WeakMap<Store, Gates>() };
+  /** Copies under way: they share the gates, and so what is begun. */
+  #copies = 0;
 
   constructor(private readonly options: EngineOptions = {}) {
     this.slabs = new Slabs(options.budgetBytes);
@@ -62,29 +67,52 @@ export class Engine {
     }
     return gates[lane];
   }
+
+  /**
+   * `work` over all items: the large ones in the order of their size, the largest first, so that the end does not wait
+   * for one; the small ones beside them, in the order they are given. The first failure cancels the others through the
+   * signal they are given, and is thrown when all have ended.
+   */
+  async inLanes<T>(
+    ends: Ends,
+    items: readonly T[],
+    bytesOf: (item: T) => number,
+    signal: AbortSignal,
+    work: (item: T, signal: AbortSignal, index: number) => Promise<void>,
+  ): Promise<void> {
+    const all = items.map((item, index) => ({ item, index, bytes: bytesOf(item) }));
+    const small = all.filter(({ bytes }) => laneOf(bytes) === 'small');
+    const bulk = all.filter(({ bytes }) => laneOf(bytes) === 'bulk').sort((a, b) => b.bytes - a.bytes);
+    const run = (lane: Lane) => (either: AbortSignal) =>
+      inParallel(
+        lane === 'small' ? small : bulk,
+        () => this.#begun(ends, lane),
+        either,
+        ({ item, index }, one) => work(item, one, index),
+      );
+    this.#copies += 1;
+    try {
+      await inParallel([run('bulk'), run('small')], 2, signal, (lane, either) => lane(either));
+    } finally {
+      this.#copies -= 1;
+    }
+  }
+
+  /** How many one of the copies may have begun. */
+  #begun({ source, target }: Ends, lane: Lane): number {
+    const places = this.gate(source, 'source', lane).limit + this.gate(target, 'target', lane).limit;
+    return Math.ceil((places * BEGUN) / this.#copies);
+  }
+}
+
+/** The stores that a copy reads and writes. */
+export interface Ends {
+  readonly source: Store;
+  readonly target: Store;
 }
 
 type Gates = Readonly<Record<Lane, Gate>>;
 
 export function laneOf(bytes: number): Lane {
   return bytes <= SMALL_BYTES ? 'small' : 'bulk';
-}
-
-/**
- * `work` over all items: the large ones in the order of their size, the largest first, so that the end does not wait
- * for one; the small ones beside them, in the order they are given. The first failure cancels the others through the
- * signal they are given, and is thrown when all have ended.
- */
-export async function inLanes<T>(
-  items: readonly T[],
-  bytesOf: (item: T) => number,
-  signal: AbortSignal,
-  work: (item: T, signal: AbortSignal, index: number) => Promise<void>,
-): Promise<void> {
-  const all = items.map((item, index) => ({ item, index, bytes: bytesOf(item) }));
-  const small = all.filter(({ bytes }) => laneOf(bytes) === 'small');
-  const bulk = all.filter(({ bytes }) => laneOf(bytes) === 'bulk').sort((a, b) => b.bytes - a.bytes);
-  const run = (lane: Lane) => (either: AbortSignal) =>
-    inParallel(lane === 'small' ? small : bulk, BEGUN[lane], either, ({ item, index }, one) => work(item, one, index));
-  await inParallel([run('bulk'), run('small')], 2, signal, (lane, either) => lane(either));
 }

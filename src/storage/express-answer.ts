@@ -2,8 +2,7 @@
 import { Chunks } from './express-chunks';
 import { MAX_HEAD_BYTES, readHead, refuse } from './express-head';
 import type { Head } from './express-head';
-import { fill } from './memory';
-import type { Filling } from './memory';
+import { Filling } from './memory';
 import type { HttpReply, HttpRequest, SendOptions } from './transport';
 import { MAX_UNASKED_BYTES, askedMemory, tooLarge } from './wire';
 
@@ -107,7 +106,7 @@ export class Answer {
       const asked = hasBody ? askedMemory({ into: this.into }, status, headers) : undefined;
       this.#isAsked = asked !== undefined;
       if (!asked && body > MAX_UNASKED_BYTES) throw tooLarge();
-      this.#filling = asked ?? fill(body === 0 ? [] : [Buffer.allocUnsafe(body)]);
+      this.#filling = asked ?? new Filling(body === 0 ? [] : [Buffer.allocUnsafe(body)]);
       this.#length = body;
       this.isComplete = body === 0;
     }

@@ -14,6 +14,10 @@ const LENGTH = /^\d{1,15}$/;
 const NOT_IN_A_VALUE = /[^\t\x20-\x7e\x80-\xff]/;
 const NOT_IN_A_PATH = /[^\x21-\x7e]/;
 
+/** Names of headers in lower case, by how they were written: there are few, and each is checked once. */
+const names = new Map<string, string>();
+const MOST_NAMES = 1_000;
+
 export interface Head {
   readonly status: number;
   /** Names in lower case; of a repeated one, the last value. */
@@ -32,8 +36,8 @@ export function writeHead(request: HttpRequest, host: string): string {
   let namesHost = false;
   for (const name in headers) {
     const value = headers[name]!;
-    const lowerCase = name.toLowerCase();
-    if (!TOKEN.test(lowerCase) || NOT_IN_A_VALUE.test(value)) throw odd(`the header ${lowerCase}`, 'ERR_INVALID_CHAR');
+    const lowerCase = lowerCaseOf(name);
+    if (lowerCase === undefined || NOT_IN_A_VALUE.test(value)) throw odd(`the header ${name}`, 'ERR_INVALID_CHAR');
     if (lowerCase === 'host') namesHost = true;
     head += `${name}: ${value}\r\n`;
   }
@@ -54,13 +58,25 @@ export function readHead(text: string): Head {
     const next = text.indexOf('\r\n', from);
     const end = next === -1 ? text.length : next;
     const colon = text.indexOf(':', from);
-    const name = text.slice(from, colon).toLowerCase();
-    if (colon === -1 || colon > end || !TOKEN.test(name)) refuse('a line without a name');
+    const name = colon === -1 || colon > end ? undefined : lowerCaseOf(text.slice(from, colon));
+    if (name === undefined) refuse('a line without a name');
     if (name === 'content-length' && name in headers) refuse('two lengths');
     headers[name] = text.slice(colon + 1, end).trim();
     from = end + 2;
   }
   return { status: Number(status), headers, body: bodyOf(headers), keepMs: keepMsOf(headers, minor === '1') };
+}
+
+/** Undefined for what is no name. */
+function lowerCaseOf(name: string): string | undefined {
+  const known = names.get(name);
+  if (known !== undefined) return known;
+  const lowerCase = name.toLowerCase();
+  if (!TOKEN.test(lowerCase)) return undefined;
+  // A server that makes names up does not fill our memory.
+  if (names.size === MOST_NAMES) names.clear();
+  names.set(name, lowerCase);
+  return lowerCase;
 }
 
 function bodyOf(headers: Record<string, string>): Head['body'] {

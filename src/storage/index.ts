@@ -26,7 +26,7 @@ export type { OssCredentials } from './oss-signer';
 export type { BlobProof, CopyCursor, CopyFile, CopyOptions, CopySource, CopyTarget, CursorPart } from './copy';
 export { copyFile, sendSaved } from './copy';
 export type { Lane } from './engine';
-export { Engine, inLanes, laneOf } from './engine';
+export { Engine, laneOf } from './engine';
 export { inParallel, inTurn, mapInParallel } from './parallel';
 export type { Limits } from './pace';
 export { Pace } from './pace';

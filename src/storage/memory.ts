@@ -9,48 +9,42 @@ export function memoryFor(length: number, { into }: ReadOptions): readonly Buffe
   return buffers;
 }
 
-export interface Filling {
-  readonly buffers: readonly Buffer[];
+/** Memory while it is filled. */
+export class Filling {
   /** Bytes taken so far. */
-  readonly filled: number;
+  filled = 0;
+  /** The buffer that is filled next, and how much of it is. */
+  #current = 0;
+  #offset = 0;
+
+  constructor(readonly buffers: readonly Buffer[]) {}
+
   /** At most as much as is left. */
-  take(chunk: Buffer): void;
+  take(chunk: Buffer): void {
+    for (let from = 0; from < chunk.length;) {
+      const buffer = this.#next();
+      if (buffer === undefined) throw new Error('a body is longer than the memory for it');
+      const copied = chunk.copy(buffer, this.#offset, from);
+      this.advance(copied);
+      from += copied;
+    }
+  }
+
   /**
    * The rest of the buffer that is filled next, `atMost` bytes of it; empty when all are full. Whoever writes into it
    * calls `advance`.
    */
-  rest(atMost?: number): Buffer;
-  advance(bytes: number): void;
-}
+  rest(atMost = Infinity): Buffer {
+    return this.#next()?.subarray(this.#offset, this.#offset + atMost) ?? Buffer.alloc(0);
+  }
 
-export function fill(buffers: readonly Buffer[]): Filling {
-  let current = 0;
-  let offset = 0;
-  let filled = 0;
-  const skipFull = () => {
-    while (current < buffers.length && offset === buffers[current]!.length) [current, offset] = [current + 1, 0];
-  };
-  const filling = {
-    buffers,
-    get filled() {
-      return filled;
-    },
-    rest(atMost = Infinity): Buffer {
-      skipFull();
-      return buffers[current]?.subarray(offset, offset + atMost) ?? Buffer.alloc(0);
-    },
-    advance(bytes: number): void {
-      offset += bytes;
-      filled += bytes;
-    },
-    take(chunk: Buffer): void {
-      for (let from = 0; from < chunk.length;) {
-        const copied = chunk.copy(filling.rest(), 0, from);
-        if (copied === 0) throw new Error('a body is longer than the memory for it');
-        filling.advance(copied);
-        from += copied;
-      }
-    },
-  };
-  return filling;
+  advance(bytes: number): void {
+    this.#offset += bytes;
+    this.filled += bytes;
+  }
+
+  #next(): Buffer | undefined {
+    while (this.#offset === this.buffers[this.#current]?.length) [this.#current, this.#offset] = [this.#current + 1, 0];
+    return this.buffers[this.#current];
+  }
 }

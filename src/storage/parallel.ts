@@ -1,31 +1,50 @@
 /**
- * Runs `work` over `items`, at most `limit` at a time; an item is asked for when there is room for it. The first failure cancels the others through the signal they
- * are given, and is thrown only when all of them have ended: nothing writes behind the back of a step that failed.
+ * Runs `work` over `items`, at most `limit` at a time; an item is asked for when there is room for it. A limit that is a
+ * function may change: it is asked after each item. The first failure cancels the others through the signal they are
+ * given, and is thrown only when all of them have ended: nothing writes behind the back of a step that failed.
  */
 export async function inParallel<T>(
   items: Iterable<T>,
-  limit: number,
+  limit: number | (() => number),
   signal: AbortSignal,
   work: (item: T, signal: AbortSignal, index: number) => Promise<void>,
 ): Promise<void> {
   const failing = new AbortController();
   const either = AbortSignal.any([signal, failing.signal]);
   const iterator = items[Symbol.iterator]();
+  const limitNow = typeof limit === 'number' ? () => limit : limit;
+  const lanes: Promise<void>[] = [];
+  let running = 0;
   let next = 0;
+  let isEmpty = false;
   let failure: { readonly error: unknown } | undefined;
+  const widen = () => {
+    while (running < Math.max(1, limitNow()) && !isEmpty && !either.aborted) {
+      running += 1;
+      lanes.push(lane());
+    }
+  };
   const lane = async () => {
     try {
-      while (!either.aborted) {
+      while (!either.aborted && (running === 1 || running <= limitNow())) {
         const item = iterator.next();
-        if (item.done === true) return;
+        if (item.done === true) {
+          isEmpty = true;
+          return;
+        }
         await work(item.value, either, next++);
+        widen();
       }
     } catch (error) {
       failure ??= { error };
       failing.abort(error);
+    } finally {
+      running -= 1;
     }
   };
-  await Promise.all(Array.from({ length: limit }, lane));
+  widen();
+  // Lanes that begin meanwhile are behind those that are waited for.
+  for (const one of lanes) await one;
   signal.throwIfAborted();
   if (failure !== undefined) throw failure.error;
 }

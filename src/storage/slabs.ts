@@ -32,8 +32,13 @@ export class Slabs {
   async take(bytes: number, signal: AbortSignal): Promise<Memory> {
     const count = Math.ceil(bytes / SLAB_BYTES);
     await this.#reserve(count, signal);
-    const slabs = Array.from({ length: count }, () => this.#free.pop() ?? Buffer.allocUnsafeSlow(SLAB_BYTES));
-    const buffers = slabs.map((slab, n) => slab.subarray(0, Math.min(SLAB_BYTES, bytes - n * SLAB_BYTES)));
+    const slabs: Buffer[] = [];
+    const buffers: Buffer[] = [];
+    for (let rest = bytes; slabs.length < count; rest -= SLAB_BYTES) {
+      const slab = this.#free.pop() ?? Buffer.allocUnsafeSlow(SLAB_BYTES);
+      slabs.push(slab);
+      buffers.push(slab.subarray(0, Math.min(SLAB_BYTES, rest)));
+    }
     let held = true;
     return {
       buffers,

@@ -1,8 +1,7 @@
 /** What both lanes of the transport keep to: the error, the limits, whom they trust, and where a body goes. */
 import { rootCertificates, createSecureContext } from 'node:tls';
 import type { SecureContext } from 'node:tls';
-import { fill } from './memory';
-import type { Filling } from './memory';
+import { Filling } from './memory';
 import type { SendOptions } from './transport';
 
 /** The exchange broke before the whole answer was here. The store may have done what was asked. */
@@ -46,5 +45,5 @@ export function askedMemory(
   const buffers = into(Number(length), headers);
   const given = buffers.reduce((sum, buffer) => sum + buffer.length, 0);
   if (given !== Number(length)) throw new Error(`memory for ${given} bytes was given to an answer of ${length}`);
-  return fill(buffers);
+  return new Filling(buffers);
 }

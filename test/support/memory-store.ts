@@ -9,7 +9,7 @@ import {
 } from '../../src/domain/errors';
 import { crc32, showCrc32 } from '../../src/storage/crc32';
 import { compareKeys } from '../../src/storage/keys';
-import { fill, memoryFor } from '../../src/storage/memory';
+import { Filling, memoryFor } from '../../src/storage/memory';
 import { joined } from '../../src/storage/payload';
 import type { Payload } from '../../src/storage/payload';
 import type {
@@ -194,7 +194,7 @@ export class MemoryStore implements Store {
     const bytes = effect === 'flip' ? flipped(asked) : asked;
     if (effect === 'cut' || asked.length < length) throw this.#unavailable(key);
     const held = effect === 'truncate' ? bytes.subarray(0, Math.floor(bytes.length / 2)) : bytes;
-    const filling = fill(memoryFor(held.length, options));
+    const filling = new Filling(memoryFor(held.length, options));
     signal.throwIfAborted();
     filling.take(held);
     return { buffers: filling.buffers, etag: this.#etags.get(key)! };
