@@ -11,9 +11,9 @@ export async function pause(ms: number, signal: AbortSignal): Promise<void> {
   }
 }
 
-/** Pauses of 250 ms growing to 5 s: a short wait ends at once, a long one costs the cluster nothing. */
+/** Pauses of 50 ms growing to 5 s: a short wait, as in a freeze, ends at once, a long one costs the cluster nothing. */
 export class Polling {
-  private nextMs = 250;
+  private nextMs = 50;
 
   constructor(private readonly signal: AbortSignal) {}
 

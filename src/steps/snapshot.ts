@@ -13,8 +13,8 @@ import type { ScopeFile } from './work-files';
 /** A busy 5.x node answers after 100 s. */
 const CREATE_TIMEOUT_MS = 180_000;
 const NAMED_AT_MOST = 10;
-/** While a snapshot is finalised it may be in neither of the two places a cluster looks in: once is no sign. */
-const MISSING_LOOKS = 3;
+/** While a snapshot is finalised it may be in neither of the two places a cluster looks in: for a moment is no sign. */
+const MISSING_FOR_MS = 1_500;
 
 /**
  * Takes the snapshot of exactly the round's scope, under the name the workflow minted, and waits for its end.
@@ -70,13 +70,15 @@ class RequestedSnapshot {
   /** Never wait_for_completion: a connection held for hours is cut by somebody. */
   async ended(): Promise<SnapshotInfo> {
     const polling = new Polling(this.context.signal);
-    for (let missing = 0; ; await polling.pause()) {
+    let missingSince: number | undefined;
+    for (; ; await polling.pause()) {
       const info = await this.look();
       if (info === undefined) {
-        if (++missing >= MISSING_LOOKS) throw this.vanished();
+        missingSince ??= Date.now();
+        if (Date.now() - missingSince >= MISSING_FOR_MS) throw this.vanished();
         continue;
       }
-      missing = 0;
+      missingSince = undefined;
       if (info.state !== 'IN_PROGRESS') return info;
       const running = (await this.running()).find((other) => this.isOurs(other));
       this.context.progress({

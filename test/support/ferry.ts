@@ -14,7 +14,8 @@ import type { OSS_KEYS } from './oss';
 import { testServers } from './temporal';
 import type { TestServers } from './temporal';
 
-const SNAPFERRY = path.join(__dirname, '../../bin/snapferry.js');
+/** npm and jest run in the root of the checkout; benches run this file from `lib`. */
+const SNAPFERRY = path.resolve('bin/snapferry.js');
 
 export interface FerryOptions {
   /** Base URLs of real nodes. */
