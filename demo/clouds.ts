@@ -75,10 +75,10 @@ export async function startClouds(root: string): Promise<Clouds> {
     target: new Client(alibaba.url, { type: 'basic', username: 'elastic', password: SECRETS.ALIBABA_ES_PASSWORD }),
     secrets: SECRETS,
     servers: [
-      ['source', `Elasticsearch ${SOURCE_VERSION} as an Amazon domain     ${amazon.url}  signed requests only`],
-      ['', `S3 (versitygw)                         ${s3.endpoint}  snapshots through a role`],
-      ['target', `Elasticsearch ${TARGET_VERSION} as an Alibaba cluster  ${alibaba.url}  basic authentication`],
-      ['', `OSS (our own server)                   ${oss.endpoint}  read with an AccessKey`],
+      ['source', `Elasticsearch ${SOURCE_VERSION}   ${amazon.url}  an Amazon domain: signed requests, a role`],
+      ['', `S3 (versitygw)        ${s3.endpoint}`],
+      ['target', `Elasticsearch ${TARGET_VERSION}  ${alibaba.url}  an Alibaba cluster: password, AccessKey`],
+      ['', `OSS (our own server)  ${oss.endpoint}`],
     ],
     files,
   };

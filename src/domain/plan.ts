@@ -63,6 +63,11 @@ export interface PlannedRepository {
   readonly name?: string;
 }
 
+/** Both clusters use one repository: the source writes it, the target reads it, and nothing is transferred. */
+export function isShared({ repository }: Pick<ResolvedPlan, 'repository'>): boolean {
+  return isOnePlace(repository);
+}
+
 /** @throws ConfigurationError that holds every fault, as `path: what is wrong` */
 export function parsePlan(raw: unknown): ResolvedPlan {
   if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) {
@@ -250,17 +255,20 @@ function isPlaced(value: unknown): value is Placement {
 
 function placementFaults({ source, target, work }: Placement, fault: (path: string[], message: string) => void): void {
   const oneStore = source.store === target.store;
-  if (oneStore && source.basePath === target.basePath) {
-    return fault(['target'], 'is the place of repository.source: shared repositories have not landed yet');
-  }
-  if (target.basePath === '')
-    fault(['target', 'basePath'], "must not be empty: the target's repository needs a folder of its own");
-  if (oneStore && overlap(source.basePath, target.basePath)) {
-    fault(['target', 'basePath'], 'and repository.source.basePath must not lie inside each other');
+  if (!isOnePlace({ source, target })) {
+    if (target.basePath === '')
+      fault(['target', 'basePath'], "must not be empty: the target's repository needs a folder of its own");
+    if (oneStore && overlap(source.basePath, target.basePath)) {
+      fault(['target', 'basePath'], 'and repository.source.basePath must not lie inside each other');
+    }
   }
   if (overlap(target.basePath, work) || (oneStore && overlap(source.basePath, work))) {
     fault(['work'], 'and a base path must not lie inside each other');
   }
+}
+
+function isOnePlace({ source, target }: Pick<Placement, 'source' | 'target'>): boolean {
+  return source.store === target.store && source.basePath === target.basePath;
 }
 
 /**

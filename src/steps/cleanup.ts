@@ -1,5 +1,6 @@
 import { MigrationError, UnavailableError } from '../domain/errors';
 import type { CleanUpInput, CleanUpResult } from '../domain/exchange';
+import { isShared } from '../domain/plan';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
 import { createJson, readJson, requireJson } from './files';
@@ -116,6 +117,7 @@ class CleaningUp {
   }
 
   private async uploads(): Promise<void> {
+    if (isShared(this.migration.plan)) return; // they would be the source cluster's
     const { signal } = this.context;
     const mayAct = () => assertMayAct(this.context, ABORT_TIMEOUT_MS);
     if (await abandonUploads(this.migration, mayAct, signal)) return;
@@ -157,6 +159,12 @@ class CleaningUp {
 
   private repository(): void {
     const { targetStore, plan, keys } = this.migration;
+    if (isShared(plan)) {
+      this.remains.push(
+        `The evidence stays below '${keys.prefix}' of ${targetStore.description}, beside the shared repository`,
+      );
+      return;
+    }
     this.remains.push(
       `The copied repository stays below '${plan.repository.target.basePath}' of ${targetStore.description}, and the ` +
         `evidence below '${keys.prefix}': remove the former when nothing is to be restored from it`,

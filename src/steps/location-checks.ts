@@ -2,9 +2,11 @@ import { randomUUID } from 'node:crypto';
 import type { Config } from '../config';
 import { ConfigurationError, UnavailableError } from '../domain/errors';
 import { below } from '../domain/names';
+import { isShared } from '../domain/plan';
 import type { ResolvedPlan } from '../domain/plan';
 import type { Cluster, RepositoryDefinition } from '../elasticsearch/cluster';
 import { payload } from '../storage';
+import type { StoreConnection } from '../storage';
 import type { Store } from '../storage/store';
 import type { Findings } from './findings';
 import { readBytes } from './files';
@@ -57,13 +59,15 @@ export async function probeTarget(store: Store, prefix: string, findings: Findin
   });
 }
 
-/** The target location holds nothing, or only what this migration put there. */
+/** The target location holds nothing, or only what this migration put there; a shared one, what the source put there. */
 export async function checkTargetLocation(
   claimant: Claimant,
-  basePath: string,
+  plan: ResolvedPlan,
   findings: Findings,
   signal: AbortSignal,
 ) {
+  const { basePath } = plan.repository.target;
+  const shared = isShared(plan);
   await findings.attempt(async () => {
     const owner = await readLocationOwner(claimant, basePath, signal);
     if (owner?.firstRunId === claimant.firstRunId) return;
@@ -71,6 +75,7 @@ export async function checkTargetLocation(
       findings.problem(refusal(`The target location '${basePath}'`, owner, locationKey(claimant, basePath)));
       return;
     }
+    if (shared) return;
     const found = await firstKeyOf(claimant.store, below(basePath, ''), signal);
     if (found === undefined) return;
     const { store } = claimant;
@@ -105,11 +110,13 @@ export interface RegistrationChecks {
 export async function checkRegistrations(checks: RegistrationChecks, findings: Findings, signal: AbortSignal) {
   const { plan, source, target } = checks;
   const { source: from, target: to } = plan.repository;
+  refuseTwoNames(checks, findings);
   const onSource = await findings.attempt(() => source.repositories(signal));
   const onTarget = await findings.attempt(() => target.repositories(signal));
   if (onSource !== undefined) {
     await checkNamed(checks, source.name, from, onSource, findings);
-    refuseWritable(checks, source.name, onSource, findings);
+    warnOfSecondWriter(checks, onSource, findings);
+    if (!isShared(plan)) refuseWritable(checks, source.name, onSource, findings);
   }
   if (onTarget !== undefined) {
     await checkNamed(checks, target.name, to, onTarget, findings);
@@ -156,6 +163,37 @@ function refuseWritable(checks: RegistrationChecks, cluster: string, all: Regist
         'remove that registration, or register it with readonly: true',
     );
   }
+}
+
+/** Two registrations that write to one location know nothing of each other's snapshots. */
+function warnOfSecondWriter({ config, plan, source }: RegistrationChecks, all: Registrations, findings: Findings) {
+  const place = plan.repository.source;
+  const expected = tryDefinition(config, place, source.name);
+  if (expected === undefined || place.name !== undefined) return;
+  for (const [name, registered] of Object.entries(all)) {
+    if (isReadOnly(registered) || !sameLocation(registered, expected)) continue;
+    findings.warn(
+      `Repository '${name}' of cluster '${source.name}' writes to the source location ${locationOf(expected)} too: ` +
+        `use it (repository.source.name: ${name}), or let nothing write there while the migration runs`,
+    );
+  }
+}
+
+/** Two names for one bucket or folder would copy a repository onto itself. */
+function refuseTwoNames({ config, plan }: RegistrationChecks, findings: Findings) {
+  const { source, target } = plan.repository;
+  if (source.store === target.store || source.basePath !== target.basePath) return;
+  if (!isSamePlace(config.store(source.store), config.store(target.store))) return;
+  findings.problem(
+    `Stores '${source.store}' and '${target.store}' are one place: for a repository that both clusters use name one ` +
+      'store on both sides, else choose another basePath',
+  );
+}
+
+/** The same blobs, whatever the endpoint: a bucket of OSS has its name alone in the world, one of S3 at its endpoint. */
+function isSamePlace(a: StoreConnection, b: StoreConnection): boolean {
+  if (a.type === 'directory') return b.type === a.type && a.path === b.path;
+  return b.type === a.type && a.bucket === b.bucket && (a.type === 'oss' || a.endpoint === b.endpoint);
 }
 
 function tryDefinition(config: Config, place: Place, cluster: string): RepositoryDefinition | undefined {

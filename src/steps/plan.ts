@@ -7,6 +7,7 @@ import {
 import type { PlannedTransfer, PlanTransferInput } from '../domain/exchange';
 import { below } from '../domain/names';
 import type { RoundKeys } from '../domain/names';
+import { isShared } from '../domain/plan';
 import { matchesPattern } from '../domain/patterns';
 import { hasFeaturesOf } from '../elasticsearch';
 import { bytesToFetch, readManifest } from '../repository';
@@ -150,7 +151,8 @@ function assertScopeHeld(manifest: Manifest, scope: ScopeFile): void {
 /**
  * The manifest minus what the target is proved to hold: a proof record of this migration matches key, length and
  * checksum, *and* a fresh listing shows the blob with that length. Volatile blobs are always sent. Proofs of this very
- * attempt do not count: a second attempt at this plan must cut the same units as the first.
+ * attempt do not count: a second attempt at this plan must cut the same units as the first. A shared repository lacks
+ * nothing.
  */
 async function missingBlobs(
   migration: Migration,
@@ -158,6 +160,7 @@ async function missingBlobs(
   input: PlanTransferInput,
   context: StepContext,
 ): Promise<ManifestBlob[]> {
+  if (isShared(migration.plan)) return [];
   const held = new Held(manifest.blobs.filter(({ key }) => !manifest.volatile.has(key)));
   for await (const proof of proofsBefore(migration.targetStore, migration.keys, input, context)) held.prove(proof);
   const prefix = below(migration.plan.repository.target.basePath, '');

@@ -263,14 +263,14 @@ class Checks {
 
   private async stores(targetInfo: ClusterInfo | undefined): Promise<void> {
     const { sourceStore, targetStore } = this.ends;
-    const { source, target, work } = this.plan.repository;
+    const { source, work } = this.plan.repository;
     const { findings, context } = this;
     context.progress({ step: 'checking stores' });
     await checkSourceLocation(sourceStore, source.basePath, findings, context.signal);
     await probeTarget(targetStore, WorkKeys.of(work, this.input.firstRunId).prefix, findings, context.signal);
     await checkRegistrations({ config: this.deps.config, plan: this.plan, ...this.ends }, findings, context.signal);
     if (targetInfo === undefined) return;
-    await checkTargetLocation(this.claimant(targetInfo), target.basePath, findings, context.signal);
+    await checkTargetLocation(this.claimant(targetInfo), this.plan, findings, context.signal);
   }
 
   /** Nothing is known of a snapshot that runs: it may be a schedule that would meet each of our rounds. */

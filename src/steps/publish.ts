@@ -2,6 +2,7 @@ import { BlobCorruptError, BlobMissingError, ConfigurationError, RepositoryChang
 import type { PublishInput, PublishResult } from '../domain/exchange';
 import { below } from '../domain/names';
 import type { RoundKeys, WorkKeys } from '../domain/names';
+import { isShared } from '../domain/plan';
 import { indexLatestKey } from '../repository';
 import { payload } from '../storage';
 import { assertMayAct } from './context';
@@ -12,7 +13,7 @@ import type { Migration, StepDeps } from './migration';
 import { assertOwnsLocation } from './ownership';
 import { plannedKey } from './plan';
 import type { PlannedFile } from './plan';
-import { newestGenerationKey, newestRepositoryData } from './source-repository';
+import { firstFallen, newestGenerationKey, newestRepositoryData } from './source-repository';
 import { abandonUploads } from './uploads';
 import type { ManifestFile } from './work-files';
 
@@ -34,8 +35,7 @@ export function publishedKey(keys: WorkKeys, generation: number): string {
  * that attempts left behind are aborted first.
  *
  * Fence: at the source our snapshot and every one listed at planning still stand in the newest `index-N`, else blobs we
- * copied may have been deleted and their names used again. (Every version writes `index-N` before it deletes blobs, so a
- * deletion that runs shows there.) Newer snapshots are no obstacle. At the target the newest `index-N` is absent or
+ * copied may have been deleted and their names used again. In a shared repository that is all. Newer snapshots are no obstacle. At the target the newest `index-N` is absent or
  * ours, byte for byte, and never falls.
  *
  * Throws `RepositoryChangedError` when the fence fell or a newer generation of ours is there; `ConfigurationError` when
@@ -48,6 +48,8 @@ export async function publish(deps: StepDeps, input: PublishInput, context: Step
   const manifest = await requireJson<ManifestFile>(migration.targetStore, round.manifest, context.signal);
   await assertTransferred(migration, round, input, context);
   await assertFence(migration, manifest, context);
+  // What is written in a shared repository, uploads too, is the source cluster's.
+  if (isShared(migration.plan)) return { generation: manifest.generation };
   // The transfer of this round has ended, and the next begins after us.
   await abandonUploads(migration, () => assertMayAct(context, WRITE_TIMEOUT_MS), context.signal);
   await new Publication(migration, round, manifest, context).write();
@@ -83,8 +85,7 @@ async function assertFence(migration: Migration, manifest: ManifestFile, context
   if (now === undefined || now.generation < manifest.generation) {
     throw new RepositoryChangedError('The source repository went back behind the planned generation', { subject });
   }
-  const standing = new Set(now.snapshots.map(({ name, uuid }) => `${name}/${uuid}`));
-  const gone = [manifest.snapshot, ...manifest.fence].find(({ name, uuid }) => !standing.has(`${name}/${uuid}`));
+  const gone = firstFallen(now, [manifest.snapshot, ...manifest.fence]);
   if (gone === undefined) return;
   throw new RepositoryChangedError(`Snapshot '${gone.name}' was deleted from the source while its files were copied`, {
     subject,

@@ -1,6 +1,7 @@
 import type { PublishedStateResult, RecheckInput, RecheckResult, RoundRef } from '../domain/exchange';
 import { below } from '../domain/names';
 import { resolvePatterns } from '../domain/patterns';
+import { isShared } from '../domain/plan';
 import { indexLatestKey } from '../repository';
 import type { ManifestBlob } from '../repository';
 import { differingBlocks } from './block';
@@ -10,7 +11,7 @@ import { indicesByName } from './frozen-source';
 import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
 import { readCounters } from './quiescence';
-import { newestGenerationKey } from './source-repository';
+import { firstFallen, newestGenerationKey, newestRepositoryData } from './source-repository';
 import { changesSince, readLeft, refuseChanges } from './target-guard';
 import type { FreezeRecord, ManifestFile, QuiescenceFile, ScopeFile } from './work-files';
 
@@ -127,12 +128,20 @@ export async function confirmPublished(
   return { differing: await otherGeneration(migration, input, context.signal) };
 }
 
-/** Whoever reads the repository reads its newest generation: that must be the one we published, byte for byte. */
+/**
+ * Whoever reads the repository reads its newest generation: that must be the one we published, byte for byte. In a
+ * shared one the source may have taken more snapshots since; there ours must stand.
+ */
 async function otherGeneration(migration: Migration, input: RoundRef, signal: AbortSignal): Promise<string[]> {
   const { targetStore, keys, plan } = migration;
   const { basePath } = plan.repository.target;
   const round = keys.round(input.round, input.attempt);
-  const { generation } = await requireJson<ManifestFile>(targetStore, round.manifest, signal);
+  const { generation, snapshot } = await requireJson<ManifestFile>(targetStore, round.manifest, signal);
+  if (isShared(plan)) {
+    const now = await newestRepositoryData(targetStore, basePath, signal);
+    const stands = now !== undefined && firstFallen(now, [snapshot]) === undefined;
+    return stands ? [] : [`snapshot '${snapshot.name}' is gone from the shared repository`];
+  }
   const newest = await newestGenerationKey(targetStore, basePath, signal);
   if (newest?.generation !== generation) {
     return [`the target's newest index-N is ${newest?.generation ?? 'gone'}, not the published ${generation}`];

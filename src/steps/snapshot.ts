@@ -1,5 +1,6 @@
 import { SnapshotIncompleteError, UnavailableError } from '../domain/errors';
 import type { SnapshotInput, SnapshotResult } from '../domain/exchange';
+import { isShared } from '../domain/plan';
 import type { ClusterInfo, RunningSnapshot, SnapshotInfo } from '../elasticsearch/cluster';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
@@ -7,7 +8,7 @@ import { requireJson } from './files';
 import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
 import { Polling } from './pause';
-import { ensureSourceRegistration } from './registration';
+import { ensureSourceRegistration, removeRegistration } from './registration';
 import type { ScopeFile } from './work-files';
 
 /** A busy 5.x node answers after 100 s. */
@@ -31,6 +32,8 @@ export async function takeSnapshot(
   const migration = await openMigration(deps, input.plan, context);
   const key = migration.keys.round(input.round, input.attempt).scope;
   const scope = await requireJson<ScopeFile>(migration.targetStore, key, context.signal);
+  // One that writes and one that remembers what it read: never both on one repository.
+  if (isShared(migration.plan)) await removeRegistration(migration, 'target', context);
   await ensureSourceRegistration(deps, migration, context);
   const snapshot = new RequestedSnapshot(migration, input.snapshot, context);
   if ((await snapshot.look()) === undefined) await snapshot.request(scope);

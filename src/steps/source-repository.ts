@@ -37,6 +37,18 @@ export async function newestRepositoryData(
   }
 }
 
+/**
+ * The first of `snapshots` that an `index-N` does not list any more; undefined while all stand.
+ * Every version writes `index-N` before it deletes blobs, so a deletion that runs shows in the newest.
+ */
+export function firstFallen<T extends { readonly name: string; readonly uuid: string }>(
+  { snapshots: standing }: Pick<RepositoryData, 'snapshots'>,
+  snapshots: readonly T[],
+): T | undefined {
+  const names = new Set(standing.map(({ name, uuid }) => `${name}/${uuid}`));
+  return snapshots.find(({ name, uuid }) => !names.has(`${name}/${uuid}`));
+}
+
 /** `index-N`, `index.latest`, and the `index` of Elasticsearch 1.x and 2.x. The prefix leaves out `indices/`. */
 export async function rootIndexKeys(store: Store, basePath: string, signal: AbortSignal): Promise<string[]> {
   const prefix = below(basePath, '');

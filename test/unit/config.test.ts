@@ -1,9 +1,11 @@
+import { readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { inspect } from 'node:util';
 import { loadConfig, Secret } from '../../src/config';
 import { ConfigurationError, UnavailableError } from '../../src/domain/errors';
+import { parsePlan } from '../../src/domain/plan';
 
 const example = path.join(__dirname, '../../examples/connections.yaml');
 const secrets = { ALIBABA_ES_PASSWORD: 'hunter2', OSS_KEY: 'oss-key', OSS_SECRET: 'oss-secret' };
@@ -87,6 +89,20 @@ describe('the example file', () => {
     expect(config.repositoryDefinition('laptop', 'any', '').settings).toEqual({ location: '/srv/snapshots' });
     expect(config.repositoryDefinition('s3-singapore', 'any', '').settings).not.toHaveProperty('base_path');
   });
+
+  it.each(readdirSync(path.dirname(example)).filter((file) => file.endsWith('.json')))(
+    'knows all that %s names, and how its clusters register its stores',
+    async (file) => {
+      const config = await loaded();
+      const plan = parsePlan(JSON.parse(readFileSync(path.join(path.dirname(example), file), 'utf8')));
+      for (const side of ['source', 'target'] as const) {
+        const { store, basePath } = plan.repository[side];
+        expect(config.repositoryDefinition(store, config.cluster(plan[side]).name, basePath).settings).toMatchObject({
+          base_path: basePath,
+        });
+      }
+    },
+  );
 
   it('without its variables is refused with the place of each', async () => {
     const message = await refusal(loadConfig({ SNAPFERRY_CONFIG: example }));

@@ -1,5 +1,5 @@
 import { ConfigurationError } from '../../../src/domain/errors';
-import { parsePlan } from '../../../src/domain/plan';
+import { isShared, parsePlan } from '../../../src/domain/plan';
 import type { PlanInput } from '../../../src/domain/plan';
 
 const minimal: PlanInput = {
@@ -214,10 +214,14 @@ describe('places in stores', () => {
     expect(refusal(apart(basePath))).toContain(`repository.target.basePath: ${fault}`);
   });
 
-  it('a repository that both sides would share has not landed', () => {
-    const shared = { store: 'a', basePath: 'x' };
-    expect(refusal(place(shared, shared))).toBe(
-      'The plan is refused: repository.target: is the place of repository.source: shared repositories have not landed yet',
+  it('one place on both sides is a repository that both clusters share, wherever it lies', () => {
+    for (const shared of [{ store: 'a', basePath: 'x' }, { store: 'a' }]) {
+      expect(isShared(parsePlan(place(shared, shared)))).toBe(true);
+    }
+    expect(isShared(parsePlan(place({ store: 'a', basePath: 'x' }, { store: 'b', basePath: 'x' })))).toBe(false);
+    const inside = { ...place({ store: 'a', basePath: 'x' }, { store: 'a', basePath: 'x' }) };
+    expect(refusal({ ...inside, repository: { ...inside.repository, work: 'x/work' } })).toContain(
+      'repository.work: and',
     );
   });
 

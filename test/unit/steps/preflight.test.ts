@@ -4,7 +4,8 @@ import { indexOwnerKey } from '../../../src/domain/names';
 import type { PlanFile } from '../../../src/steps/migration';
 import { preflight } from '../../../src/steps/preflight';
 import { anIndex } from '../../support/fake-cluster';
-import { aContext, anInput, aPlan, World } from './world';
+import { fixture } from '../repository/fixtures';
+import { aContext, anInput, aPlan, SHARED, World } from './world';
 
 function run(world: World, input: PreflightInput = anInput()) {
   return preflight(world.deps, input, aContext());
@@ -198,6 +199,27 @@ describe('preflight: what it refuses', () => {
     harmless.target.registered['backup'] = { type: 's3', settings: { ...writable.settings, readonly: 'true' } };
     harmless.target.registered['elsewhere'] = { type: 's3', settings: { bucket: 'oss', base_path: 'to-2' } };
     await expect(run(harmless)).resolves.toBeDefined();
+  });
+
+  test('a repository that both clusters share may hold snapshots, and only the target must not write to it', async () => {
+    const registered = { type: 's3', settings: { bucket: 's3', base_path: 'from' } };
+    const world = World.with('logs-1');
+    for (const [key, bytes] of fixture('6.8.23-rounds')) world.from.put(`from/${key}`, bytes);
+    world.source.registered['nightly'] = registered;
+    const { warnings } = await run(world, anInput(SHARED));
+    expect(warnings).toContainEqual(
+      expect.stringContaining("'nightly' of cluster 'aws' writes to the source location"),
+    );
+    const claimed = World.with('logs-1');
+    claimed.target.registered['backup'] = registered;
+    expect(await refusal(claimed, anInput(SHARED))).toContain("'backup' of cluster 'ali' may write to the target");
+  });
+
+  test('two names of one bucket are refused: the copy would be of a repository onto itself', async () => {
+    const world = World.with('logs-1');
+    world.bucket['oss'] = 's3';
+    const repository = { source: { store: 's3', basePath: 'x' }, target: { store: 'oss', basePath: 'x' } };
+    expect(await refusal(world, anInput({ repository }))).toContain("Stores 's3' and 'oss' are one place");
   });
 
   test('a registration that the plan names must exist and lie where the plan says', async () => {

@@ -2,7 +2,7 @@ import { BlobMissingError, ConfigurationError, RepositoryChangedError } from '..
 import { releaseOwnership, claimantOf } from '../../../src/steps/ownership';
 import { fixture } from '../repository/fixtures';
 import { Recorded } from './recorded';
-import { aContext } from './world';
+import { aContext, SHARED } from './world';
 
 const { signal } = new AbortController();
 const NAME = '6.8.23-rounds';
@@ -187,5 +187,18 @@ describe('the target of a publication', () => {
     const { round, to } = await transferred();
     await expect(round.publish(aContext({ actUntil: Date.now() + 1_000 }))).rejects.toThrow('too old');
     expect(to.blobs.has('to/index-3')).toBe(false);
+  });
+});
+
+describe('a repository that both clusters share', () => {
+  test('is sent nothing, and nothing of it is written, deleted or aborted: it is the source cluster’s', async () => {
+    const recorded = await Recorded.begin(NAME, 'round-0', SHARED);
+    const { from } = recorded.world;
+    const round = await recorded.round(0, NAME, 'round-0');
+    const theirs = await from.uploads.begin('from/indices/x/0/__1', signal);
+    expect(await round.planned()).toMatchObject({ units: 0, sendBlobs: 0, generation: 3 });
+    expect(await round.publish()).toEqual({ generation: 3 });
+    expect(await from.uploads.unfinished('from/', signal)).toEqual([{ key: 'from/indices/x/0/__1', uploadId: theirs }]);
+    for (const [key, bytes] of fixture(NAME)) expect(from.blobs.get(`from/${key}`)).toEqual(bytes);
   });
 });

@@ -19,12 +19,12 @@ export class Recorded {
   ) {}
 
   /** Starts a migration of the indices of `snapshot`. */
-  static async begin(name: string, snapshot: string): Promise<Recorded> {
+  static async begin(name: string, snapshot: string, planned: object = {}): Promise<Recorded> {
     const world = new World();
     const manifest = await manifestOf(name, snapshot);
     world.source.indexList.push(...indicesOf(manifest));
     const indices = manifest.indices.map((index) => index.name);
-    const { plan, migration } = await world.started(anInput({ indices }));
+    const { plan, migration } = await world.started(anInput({ indices, ...planned }));
     const recorded = new Recorded(world, plan, migration);
     recorded.show(name);
     return recorded;
@@ -32,7 +32,8 @@ export class Recorded {
 
   /** The source repository is now as in this recording. */
   show(name: string): void {
-    for (const key of [...this.world.from.blobs.keys()]) this.world.from.blobs.delete(key);
+    const { blobs } = this.world.from;
+    for (const key of [...blobs.keys()]) if (key.startsWith('from/')) blobs.delete(key);
     for (const [key, bytes] of fixture(name)) this.world.from.put(`from/${key}`, bytes);
   }
 

@@ -2,7 +2,7 @@ import { ConfigurationError, SnapshotIncompleteError, UnavailableError } from '.
 import { removeRegistration, registerTarget } from '../../../src/steps/registration';
 import { takeSnapshot } from '../../../src/steps/snapshot';
 import { aSnapshot } from '../../support/fake-cluster';
-import { aContext, anInput, aPlan, World } from './world';
+import { aContext, anInput, aPlan, SHARED, World } from './world';
 
 const NAME = 'snapferry-0123456789ab-r0-a1';
 const PLACE = `snapferry-run1/${NAME}`;
@@ -21,6 +21,18 @@ describe('taking the snapshot', () => {
     expect(await take(context)).toEqual({ uuid: `uuid-of-${NAME}`, indices: 2, shards: 2 });
     expect(world.source.calls).toEqual(['putRepository snapferry-run1', `createSnapshot ${PLACE} logs-1,logs-2`]);
     expect(context.told).toContainEqual({ snapshot: NAME, shardsDone: 1, shardsTotal: 2 });
+  });
+
+  test('of a shared repository is taken while the target does not know the repository', async () => {
+    const { world, migration, take } = await begun(undefined, SHARED);
+    await registerTarget(world.deps, migration, aContext());
+    let known: unknown;
+    world.source.ending = (name, names) => {
+      known = Object.keys(world.target.registered);
+      return aSnapshot(name, names);
+    };
+    await take();
+    expect(known).toEqual([]);
   });
 
   test('twice is once: a retry finds what its predecessor asked for', async () => {

@@ -18,6 +18,8 @@ export class World {
   readonly from = new MemoryStore('s3');
   readonly to = new MemoryStore('oss');
   readonly url: Record<string, string> = { aws: 'https://aws.example', ali: 'https://ali.example' };
+  /** Of stores that are not called as their bucket. */
+  readonly bucket: Record<string, string> = {};
   knownAttributes: readonly string[] = [];
   readonly deps: StepDeps;
 
@@ -59,6 +61,7 @@ export class World {
   private config() {
     return {
       cluster: (name: string) => ({ url: this.url[name], auth: { type: 'basic' } }),
+      store: (name: string) => ({ type: 's3', bucket: this.bucket[name] ?? name }),
       fingerprint: (kind: string, name: string) => `${kind} ${name}`,
       repositoryDefinition: (store: string, _cluster: string, basePath: string) => ({
         type: 's3',
@@ -83,6 +86,11 @@ export function aPlan(changes: Readonly<Record<string, unknown>> = {}) {
     ...changes,
   };
 }
+
+/** One repository for both clusters. */
+export const SHARED = {
+  repository: { source: { store: 's3', basePath: 'from' }, target: { store: 's3', basePath: 'from' } },
+};
 
 export function anInput(planned: Readonly<Record<string, unknown>> = {}): PreflightInput {
   return { plan: aPlan(planned), migration: 'move-logs', firstRunId: 'run-1' };
