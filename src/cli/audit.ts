@@ -1,6 +1,6 @@
 import { audit as inspected } from '../steps/audit';
 import type { AuditLine, AuditProof, AuditSign } from '../steps/audit';
-import type { AuditPlan } from '../steps/audit-expected';
+import type { AuditPlan, WantedRound } from '../steps/audit-expected';
 import { expectProofs, expectRound, expectSnapshots, expectWhole } from '../steps/audit-expected';
 import { Engine } from '../storage';
 import type { CopySource, CopyTarget } from '../storage';
@@ -15,8 +15,7 @@ export interface AuditCommand {
     | { readonly kind: 'snapshots'; readonly source: CopySource; readonly snapshot?: string; readonly evidence: string }
     | { readonly kind: 'whole'; readonly source: CopySource; readonly evidence: string }
     | { readonly kind: 'evidence'; readonly evidence: string }
-    /** Without a number: the last that was published. */
-    | { readonly kind: 'round'; readonly work: string; readonly round?: number };
+    | ({ readonly kind: 'round' } & WantedRound);
   readonly deep: boolean;
   readonly json: boolean;
   /** Bytes a second at most. */
@@ -60,7 +59,7 @@ function planOf({ by, target }: AuditCommand, signal: AbortSignal): Promise<Audi
     case 'evidence':
       return expectProofs(target, new EvidenceFile(by.evidence).read());
     case 'round':
-      return expectRound(target, by.work, by.round, signal);
+      return expectRound(target, by, signal);
   }
 }
 

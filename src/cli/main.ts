@@ -176,6 +176,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
       '--snapshot NAME           what one snapshot of SRC needs; without it: what every snapshot there needs',
       '--all                     everything below the base path of SRC, for what is not a readable repository too',
       '--round N                 what round N of the migration to DST wrote down, or the last one; needs no SRC',
+      '--migration ID            which one, by workflow id or first run id, if several wrote to DST',
       '--work PREFIX             where that migration keeps its work files in DST (default: snapferry-work)',
       '--evidence FILE           what a copy to DST wrote down; needs no SRC',
       '--base-path PATH          where the repository lies in both stores (default: their roots)',
@@ -202,6 +203,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
       snapshot: { type: 'string' },
       all: { type: 'boolean', default: false },
       round: { type: 'string' },
+      migration: { type: 'string' },
       work: { type: 'string', default: 'snapferry-work' },
       evidence: { type: 'string' },
       'base-path': { type: 'string', default: '' },
@@ -312,7 +314,9 @@ async function auditedOf(
   }
   const number = round === 'last' ? {} : { round: Number(round) };
   if (round !== 'last' && !/^\d+$/.test(String(round))) throw new UsageError("--round must be a number, or 'last'");
-  return { target, by: { kind: 'round', work: basePathOf(values['work']), ...number } };
+  const { migration } = values;
+  const which = typeof migration === 'string' ? { migration } : {};
+  return { target, by: { kind: 'round', work: basePathOf(values['work']), ...which, ...number } };
 }
 
 async function placesOf(values: Given['values'], [from, to]: Given['positionals'], terminal: Terminal) {

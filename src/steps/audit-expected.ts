@@ -1,6 +1,6 @@
 /** Who can say what a target is to hold: the source's snapshots, its listing, or what was written down of a copy. */
 import { BlobCorruptError, BlobMissingError, ConfigurationError, SnapshotIncompleteError } from '../domain/errors';
-import { below, locationOwnerKey, WorkKeys } from '../domain/names';
+import { below, WorkKeys } from '../domain/names';
 import type { RoundKeys } from '../domain/names';
 import { indexLatestKey, phaseOf, readManifest, repositoryDataKey } from '../repository';
 import type { Manifest, ManifestBlob, RepositoryData } from '../repository';
@@ -9,13 +9,16 @@ import type { CopySource, CopyTarget, Store } from '../storage';
 import { mapInParallel } from '../storage/parallel';
 import type { AuditSubject, ExpectedBlob } from './audit';
 import { digestOf, readBytes, readJson, readJsonLines, requireJson } from './files';
+import type { PlanFile } from './migration';
 import type { MirrorProof } from './mirror';
 import { isBefore, isProvedBy, proofsOf } from './proofs';
 import type { ProofLine } from './proofs';
 import { publishedKey } from './publish';
 import type { PublishedRecord } from './publish';
 import { newestRepositoryData } from './source-repository';
-import type { ManifestFile, OwnerFile } from './work-files';
+import type { ManifestFile } from './work-files';
+
+const READS_AT_ONCE = 8;
 
 export interface AuditPlan {
   readonly subject: AuditSubject;
@@ -107,28 +110,29 @@ export function expectProofs(target: CopyTarget, proved: ReadonlyMap<string, Mir
   return { subject: { target, expected, isKnown: () => false }, all: amountOf(proofs), notes: [] };
 }
 
+/** Which round of which migration; undefined: of the only one to a place, and its last round that was published. */
+export interface WantedRound {
+  /** The prefix of all migrations' work files in the target store. */
+  readonly work: string;
+  /** Workflow id or first run id. */
+  readonly migration?: string;
+  readonly round?: number;
+}
+
 /**
- * What one published round of the migration to this place wrote down; of its last, where none is named. Needs no
- * source and no cluster: the evidence lies in the target store, below `work`.
+ * What one published round of a migration to this place wrote down, of one that runs or has ended. Needs no source and no
+ * cluster: the evidence lies in the target store.
  *
- * Throws `ConfigurationError` where no migration owns the place or the round was not published, `BlobCorruptError` when
- * the evidence itself was changed since.
+ * Throws `ConfigurationError` where no migration wrote to the place, several did or the round was not published,
+ * `BlobCorruptError` when the evidence itself was changed since.
  */
 export async function expectRound(
   target: CopyTarget,
-  work: string,
-  round: number | undefined,
+  { work, migration, round }: WantedRound,
   signal: AbortSignal,
 ): Promise<AuditPlan> {
   const { store, basePath } = target;
-  const ownerKey = locationOwnerKey(work, basePath);
-  // A migration is never to the root of a store.
-  const owner = basePath === '' ? undefined : await readJson<OwnerFile>(store, ownerKey, signal);
-  if (owner === undefined) {
-    throw new ConfigurationError('No migration wrote to this place: name its --base-path, and its --work prefix', {
-      subject: { store: store.description, key: ownerKey },
-    });
-  }
+  const owner = await migrationTo(target, work, migration, signal);
   const evidence = new Evidence(store, WorkKeys.of(work, owner.firstRunId), signal);
   const published = await evidence.published(round);
   const { manifest, keys, isLast } = published;
@@ -149,6 +153,30 @@ export async function expectRound(
   };
 }
 
+async function migrationTo(
+  { store, basePath }: CopyTarget,
+  work: string,
+  wanted: string | undefined,
+  signal: AbortSignal,
+): Promise<PlanFile> {
+  const keys: string[] = [];
+  for await (const { key } of store.list(`${work}/`, signal)) {
+    if (/^[^/]+\/plan\.json$/.test(key.slice(work.length + 1))) keys.push(key);
+  }
+  const all = await mapInParallel(keys, READS_AT_ONCE, signal, (key, one) => requireJson<PlanFile>(store, key, one));
+  const found = all.filter(({ plan, migration, firstRunId }) => {
+    return plan.repository.target.basePath === basePath && [undefined, migration, firstRunId].includes(wanted);
+  });
+  if (found.length === 1) return found[0]!;
+  const ids = found.map(({ migration, firstRunId }) => `${migration} (${firstRunId})`).join(', ');
+  throw new ConfigurationError(
+    found.length === 0
+      ? 'No migration wrote to this place: name its --base-path, and its --work prefix'
+      : `Several migrations wrote to this place, name the --migration: ${ids}`,
+    { subject: { store: store.description, basePath, work, migration: wanted } },
+  );
+}
+
 interface PublishedRound {
   readonly round: number;
   readonly attempt: number;
@@ -156,8 +184,6 @@ interface PublishedRound {
   readonly manifest: ManifestFile;
   readonly isLast: boolean;
 }
-
-const READS_AT_ONCE = 8;
 
 /** The work files of one migration, as far as they tell what it put where. */
 class Evidence {

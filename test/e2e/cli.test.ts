@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { readdirSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { freePort } from '../../stack';
@@ -18,7 +18,8 @@ const SNAPFERRY = path.join(__dirname, '../../bin/snapferry.js');
 
 let ferry: Ferry;
 beforeEach(async () => {
-  ferry = await Ferry.create({ source, target, indices: ['cli-movies'], plan: { cutover: { approval: true } } });
+  const plan = { cutover: { approval: true } };
+  ferry = await Ferry.create({ source, target, indices: ['cli-movies'], plan, oneProvider: true });
 });
 afterEach(() => ferry.close());
 
@@ -114,4 +115,32 @@ test('a migration is started, watched, frozen and approved with the plain Tempor
   expect(await workflow(['result'])).toMatch(/COMPLETED|"outcome":"done"/);
   expect(await writers.differences(target)).toEqual([]);
   await http(`${target}/cli-movies/doc/late`, 'PUT', { n: 0 });
+
+  // The evidence outlives the migration, and tells what became of the copy.
+  const audit = (...args: string[]) =>
+    ran(process.execPath, [SNAPFERRY, 'audit', 'target-store', '--base-path', 'to', ...args], ferry.environment());
+  for (const depth of [[], ['--deep']]) {
+    const { code, stdout, stderr } = await audit('--round', 'last', ...depth);
+    expect([code, stderr]).toEqual([0, expect.stringContaining(ferry.id)]);
+    expect(stdout).toMatch(/\d+ blobs \([^)]+\) whole\n$/);
+    expect(
+      stdout
+        .replaceAll(/^= .*\n/gm, '')
+        .trim()
+        .split('\n'),
+    ).toHaveLength(1);
+  }
+  const { snapshot } = ferry.evidence<{ snapshot: { name: string } }>('manifest.json');
+  const both = ['--snapshot', snapshot.name, '--target-base-path', 'to', '--base-path', 'from'];
+  const compared = await ran(
+    process.execPath,
+    [SNAPFERRY, 'audit', 'source-store', 'target-store', ...both],
+    ferry.environment(),
+  );
+  expect([compared.code, compared.stderr]).toEqual([0, '']);
+  const indices = path.join(ferry.files('target'), 'to', 'indices');
+  const damaged = readdirSync(indices, { recursive: true, encoding: 'utf8' }).find((key) => /\/__/.test(key)) as string;
+  truncateSync(path.join(indices, damaged), 1);
+  const { code, stdout } = await audit('--round', 'last', '--deep');
+  expect([code, stdout]).toEqual([1, expect.stringMatching(new RegExp(`^\\* indices/${damaged}  \\(expected`, 'm'))]);
 });

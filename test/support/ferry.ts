@@ -28,6 +28,8 @@ export interface FerryOptions {
   readonly directory?: boolean;
   /** How the worker reaches S3, where not directly: a proxy that is slow or breaks. */
   readonly s3Endpoint?: string;
+  /** Both stores are of one provider, which copies by itself. Otherwise bytes pass the worker, as between two clouds. */
+  readonly oneProvider?: boolean;
   /** Another Temporal server than the shared one. */
   readonly temporal?: string;
   /** Added to the connections file. */
@@ -299,7 +301,8 @@ export class Ferry {
   /** JSON, which is YAML. */
   private connections(): string {
     const { s3 } = this.servers;
-    const { source, target, connections, directory, repositorySettings, repositories, s3Endpoint, oss } = this.options;
+    const { source, target, connections, directory, repositorySettings, repositories, oss } = this.options;
+    const { s3Endpoint, oneProvider } = this.options;
     const store = (side: 'source' | 'target') => {
       const [bucket, location] = [this.buckets[side], this.files(side)];
       const shared = { type: 'fs', settings: { location, compress: true, ...repositorySettings } };
@@ -309,11 +312,14 @@ export class Ferry {
         return { type: 'oss', bucket, region: oss.region, endpoint: oss.endpoint, credentials, repository };
       }
       if (directory === true) return { type: 'directory', path: location, repository };
+      const endpoint = s3Endpoint ?? s3.endpoint;
+      // An endpoint with another name is another provider.
+      const isRenamed = side === 'source' && oneProvider !== true;
       return {
         type: 's3',
         bucket,
         region: 'us-east-1',
-        endpoint: s3Endpoint ?? s3.endpoint,
+        endpoint: isRenamed ? endpoint.replace('127.0.0.1', 'localhost') : endpoint,
         pathStyle: true,
         credentials: { accessKeyId: { env: 'FERRY_KEY' }, secretAccessKey: { env: 'FERRY_SECRET' } },
         repository,

@@ -386,7 +386,8 @@ describe('evidence is audited without a source', () => {
     await round.publish();
     const { to, plan } = { to: recorded.world.to, plan: recorded.migration.plan };
     const place = { store: to, basePath: plan.repository.target.basePath };
-    const expected = (n?: number) => expectRound(place, plan.repository.work, n, NEVER);
+    const expected = (n?: number) =>
+      expectRound(place, { work: plan.repository.work, ...(n === undefined ? {} : { round: n }) }, NEVER);
     return { recorded, round, to, place, expected };
   }
 
@@ -427,12 +428,30 @@ describe('evidence is audited without a source', () => {
     expect(new Set(found.map(({ sign }) => sign))).toEqual(new Set(['*']));
   });
 
+  test('of several migrations to one place, the one that is named', async () => {
+    const { recorded, place, to } = await migrated();
+    const { migration, keys, plan } = recorded.migration;
+    const { work } = plan.repository;
+    const other = JSON.parse(to.blobs.get(keys.plan)!.toString()) as object;
+    to.put(
+      `${work}/run-2/plan.json`,
+      Buffer.from(JSON.stringify({ ...other, migration: 'later', firstRunId: 'run-2' })),
+    );
+    await expect(expectRound(place, { work }, NEVER)).rejects.toThrow(
+      /Several migrations.*--migration.*later \(run-2\)/,
+    );
+    expect((await expectRound(place, { work, migration }, NEVER)).notes[0]).toContain(migration);
+    await expect(expectRound(place, { work, migration: 'later' }, NEVER)).rejects.toThrow('published no round');
+  });
+
   test('a round that was not published, a place without a migration, and evidence that was changed are told', async () => {
-    const { place, expected, round, to } = await migrated();
+    const { recorded, place, expected, round, to } = await migrated();
     await expect(expected(3)).rejects.toThrow('round 3 not');
-    await expect(expectRound({ ...place, basePath: 'elsewhere' }, 'work', undefined, NEVER)).rejects.toThrow(
+    const { work } = recorded.migration.plan.repository;
+    await expect(expectRound({ ...place, basePath: 'elsewhere' }, { work }, NEVER)).rejects.toThrow(
       'No migration wrote to this place',
     );
+    await expect(expectRound(place, { work, migration: 'other' }, NEVER)).rejects.toThrow('No migration wrote');
     to.rot(round.keys.volatile(`index-${round.manifest.generation}`));
     await expect(expected()).rejects.toThrow('was changed since');
     const pieces = round.keys.blobs(0);
