@@ -45,7 +45,7 @@ export const SNAPFERRY: Contender = {
 
 const connectionsOf = ({ folder }: Task) => path.join(folder, 'connections.yaml');
 
-function storesOf({ source, target }: Task) {
+export function storesOf({ source, target }: Task) {
   const store = ({ endpoint, bucket }: Task['source']) => ({
     type: 's3',
     bucket,

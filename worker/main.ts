@@ -20,7 +20,7 @@ export type Role = 'control' | 'transfer' | 'all';
 const STOP_SIGNALS = ['SIGTERM', 'SIGINT'] as const;
 
 /** Activities at a time per transfer process. They share one budget of memory and one number of requests in flight. */
-const TRANSFER_SLOTS = 8;
+export const TRANSFER_SLOTS = 8;
 
 /**
  * Runs a worker until SIGTERM or SIGINT; then it hands its work back at once and returns. `all` is two processes, so

@@ -1,0 +1,93 @@
+// `npm run bench:share`: what Temporal costs a transfer: the same units copied by a worker that a workflow tells what to
+// do, and by a process that does them one after the other.
+import { mkdir, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { startTemporal, stopAll } from '../stack';
+import { Arena, memoryFolder } from './arena';
+import { storesOf } from './contenders';
+import { median } from './measure';
+import { FROM, writeConnections } from './scale-migration';
+import { writeScaleRepository } from './scale-repository';
+import { ScaleRun } from './scale-run';
+
+const USAGE = `npm run bench:share -- [options]
+
+  --rounds N   of each (default 5)
+  --json       one last line of JSON`;
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const CASES = {
+  small: { says: '20,000 blobs of 8 KiB', blobs: 20_000, blobBytes: 8 * KIB },
+  large: { says: '64 blobs of 32 MiB', blobs: 64, blobBytes: 32 * MIB },
+} as const;
+const GOAL = 0.05;
+
+interface Times {
+  readonly temporal: number[];
+  readonly alone: number[];
+}
+
+/** Seconds of wall clock each, one after the other. */
+async function measure(name: keyof typeof CASES, rounds: number): Promise<Times> {
+  const memory = await memoryFolder();
+  const { blobs, blobBytes, says } = CASES[name];
+  console.error(`${name}: ${says}`);
+  let scale: ScaleRun | undefined;
+  try {
+    const arena = await Arena.open(memory);
+    const folder = path.join(memory, 'source', name, FROM);
+    await mkdir(folder, { recursive: true });
+    const indices = await writeScaleRepository(folder, { blobs, shards: 4, shardsPerIndex: 4, blobBytes });
+    await arena.emptyTarget();
+    const task = arena.task(name, 'share');
+    const connections = await writeConnections(memory, storesOf(task));
+    const temporal = await startTemporal({ ui: false });
+    const env = { ...process.env, AWS_ACCESS_KEY_ID: task.accessKeyId, AWS_SECRET_ACCESS_KEY: task.secretAccessKey };
+    scale = new ScaleRun(memory, connections, temporal.address, env);
+    await scale.startWorker('control');
+    await scale.startWorker('transfer');
+    const times: Times = { temporal: [], alone: [] };
+    for (let attempt = 1; attempt <= 2 * rounds; attempt++) {
+      const plan = await scale.plan(indices, attempt);
+      const how = attempt % 2 === 1 ? 'temporal' : 'alone';
+      const seconds = how === 'temporal' ? (await scale.transfer(plan)).wallS : await scale.alone(plan);
+      console.error(`  ${how.padEnd(8)}  ${seconds.toFixed(2)} s`);
+      times[how].push(seconds);
+    }
+    return times;
+  } finally {
+    await scale?.stopWorkers();
+    await stopAll();
+    await rm(memory, { recursive: true, force: true });
+  }
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      rounds: { type: 'string', default: '5' },
+      json: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) return console.log(USAGE);
+  const shares: Record<string, number> = {};
+  for (const name of ['small', 'large'] as const) {
+    const times = await measure(name, Number(values.rounds));
+    const [temporal, alone] = [median(times.temporal), median(times.alone)];
+    shares[name] = 1 - alone / temporal;
+    const share = `${(shares[name] * 100).toFixed(1)} %`;
+    console.log(
+      `${name}: ${temporal.toFixed(2)} s with Temporal, ${alone.toFixed(2)} s without: its share is ${share}`,
+    );
+  }
+  if (values.json) console.log(JSON.stringify({ shares }));
+  if (Object.values(shares).some((share) => share > GOAL)) process.exitCode = 1;
+}
+
+void main().catch((error: unknown) => {
+  console.error(error);
+  process.exitCode = 1;
+});
