@@ -1,5 +1,6 @@
 // Two gateways with a bucket each, and what is done to them between two copies.
 import { spawnSync } from 'node:child_process';
+import { rmSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import net from 'node:net';
 import os from 'node:os';
@@ -119,9 +120,11 @@ async function post(url: string, body: unknown): Promise<void> {
   if (!answer.ok) throw new Error(`toxiproxy refused: ${await answer.text()}`);
 }
 
-/** A disk would measure itself. */
-export function memoryFolder(): Promise<string> {
-  return mkdtemp(path.join(process.platform === 'linux' ? '/dev/shm' : os.tmpdir(), 'snapferry-bench-'));
+/** A disk would measure itself. Gone with the process, however it ends but by SIGKILL. */
+export async function memoryFolder(): Promise<string> {
+  const folder = await mkdtemp(path.join(process.platform === 'linux' ? '/dev/shm' : os.tmpdir(), 'snapferry-bench-'));
+  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+  return folder;
 }
 
 /** Counts what clients send to a server. */
