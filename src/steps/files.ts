@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { BlobMissingError, BlobCorruptError } from '../domain/errors';
-import { joined, payload } from '../storage';
+import { payload, readWhole } from '../storage';
 import type { Store } from '../storage';
 
 /** Work files and evidence: JSON in the work prefix of the target store. Written whole; a reader never sees half. */
@@ -9,10 +9,10 @@ export function digestOf(bytes: Buffer | string): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
-/** `undefined` when there is no such file. */
+/** `undefined` when there is no such file. Throws what `readWhole` throws: most of these files have no checksum inside. */
 export async function readBytes(store: Store, key: string, signal: AbortSignal): Promise<Buffer | undefined> {
   try {
-    return joined((await store.read(key, {}, signal)).buffers);
+    return await readWhole(store, key, signal);
   } catch (error) {
     if (error instanceof BlobMissingError) return undefined;
     throw error;

@@ -107,8 +107,8 @@ const LARGEST_PART_BYTES = 64 * MIB;
  * the target has under the same keys: names are used again by old versions, so a name proves nothing.
  *
  * Throws `BlobMissingError` and `BlobCorruptError` about the source when it lacks the blob, or its bytes are not those
- * of the snapshot; `BlobCorruptError` about the target when it says it holds others; `UnavailableError` for what is
- * worth another try with the last cursor, a source that ended early among them.
+ * of the snapshot, twice; `BlobCorruptError` about the target when it says it holds others; `UnavailableError` for what
+ * is worth another try with the last cursor, a source that ended early or gave other bytes the second time among them.
  */
 export function copyFile(
   engine: Engine,
@@ -137,6 +137,9 @@ export async function sendSaved(
   progress(bytes.length);
   return proofOf(blob, body.crc32, receipt);
 }
+
+/** The source gives other bytes when it is asked again. None of those that were sent are to be gone on with. */
+class DamagedOnTheWay extends UnavailableError {}
 
 /** An upload under way: what the cursor remembers, and what the target says it holds. */
 interface OpenUpload {
@@ -232,7 +235,7 @@ class FileCopy {
 
   async #copyWhole(blob: ManifestBlob): Promise<BlobProof> {
     return this.#withBytes(blob, {}, blob.length, async (body) => {
-      this.#assertSound(blob, body.crc32);
+      await this.#assertSound(blob, body.crc32);
       const receipt = await this.#send(body.length, (signal) =>
         this.target.store.write(this.#targetKey(blob), body, { isComparedLater: this.#expected !== undefined }, signal),
       );
@@ -257,12 +260,12 @@ class FileCopy {
       );
       const parts = inOrder(upload);
       const crc = combined(parts);
-      this.#assertSound(blob, crc);
+      await this.#assertSound(blob, crc);
       return await this.#complete(blob, upload.id, parts, crc);
     } catch (error) {
       // These do not get better with the parts that are there; after anything else they are not sent again.
       const isFinal = [BlobCorruptError, BlobMissingError, RepositoryChangedError].some((E) => error instanceof E);
-      if (isFinal) await this.#abandon(blob, upload.id);
+      if (isFinal || error instanceof DamagedOnTheWay) await this.#abandon(blob, upload.id);
       throw error;
     }
   }
@@ -410,18 +413,28 @@ class FileCopy {
     if (held?.length !== blob.length) return undefined;
     const readBack = await this.#readBack(key, held);
     if (readBack !== crc) return undefined;
-    this.#assertSound(blob, crc);
+    await this.#assertSound(blob, crc);
     return proofOf(blob, crc, { etag: held.etag, checksum: showCrc32(readBack), requestId: undefined });
   }
 
-  /** The CRC32 of what the target holds, read piece by piece. */
-  async #readBack(key: string, { length, etag }: BlobInfo): Promise<number> {
+  /** The CRC32 of what the target holds. */
+  #readBack(key: string, { length, etag }: BlobInfo): Promise<number> {
+    return this.#crc32Of(this.target.store, key, length, matching(etag));
+  }
+
+  /** Read piece by piece. */
+  async #crc32Of(store: Store, key: string, length: number, ifMatch?: string): Promise<number> {
     const memory = Buffer.allocUnsafe(Math.min(PART_BYTES, length));
     let crc = 0;
     for (let offset = 0; offset < length; offset += memory.length) {
       const piece = memory.subarray(0, length - offset);
-      const range = { offset, length: piece.length, ifMatch: matching(etag), into: () => [piece] };
-      await this.target.store.read(key, range, this.#signal);
+      const range = {
+        offset,
+        length: piece.length,
+        into: () => [piece],
+        ...(ifMatch === undefined ? {} : { ifMatch }),
+      };
+      await store.read(key, range, this.#signal);
       crc = crc32(piece, crc);
     }
     return crc;
@@ -432,13 +445,31 @@ class FileCopy {
     await this.target.store.uploads.abort(this.#targetKey(blob), uploadId, this.#signal).catch(() => undefined);
   }
 
-  /** Throws when the file ends with this blob and its bytes do not have the CRC32 that the snapshot says. */
-  #assertSound(blob: ManifestBlob, crc: number): void {
+  /**
+   * Throws when the file ends with this blob and its bytes do not have the CRC32 that the snapshot says. Whether they
+   * were damaged there or on their way, a second reading tells; after the latter everything is read and sent again.
+   */
+  async #assertSound(blob: ManifestBlob, crc: number): Promise<void> {
     if (this.#expected === undefined || this.#proofs.length + 1 < this.file.blobs.length) return;
     const actual = combined([...this.#proofs, { length: blob.length, crc32: crc }]);
     if (actual === this.#expected) return;
-    throw new BlobCorruptError('The bytes in the source are not those that the snapshot names.', {
-      subject: { ...this.#about(this.source, blob), expected: showCrc32(this.#expected), actual: showCrc32(actual) },
+    const again: { length: number; crc32: number }[] = [];
+    for (const { key, length } of this.file.blobs) {
+      again.push({
+        length,
+        crc32: await this.#crc32Of(this.source.store, keyBelow(this.source.basePath, key), length),
+      });
+    }
+    const subject = { ...this.#about(this.source, blob), expected: showCrc32(this.#expected) };
+    if (combined(again) === actual) {
+      throw new BlobCorruptError('The bytes in the source are not those that the snapshot names.', {
+        subject: { ...subject, actual: showCrc32(actual) },
+      });
+    }
+    this.#proofs.length = 0;
+    this.#reportCursor({ key: this.file.blobs[0]!.key, uploadId: '', partBytes: 0, parts: [] });
+    throw new DamagedOnTheWay('Bytes were changed on their way from the source: they are read again.', {
+      subject: { ...subject, read: showCrc32(actual), again: showCrc32(combined(again)) },
     });
   }
 

@@ -35,6 +35,7 @@ export type { Payload } from './payload';
 export { joined, payload } from './payload';
 export { march } from './march';
 export { readCrc32 } from './sum';
+export { readWhole } from './whole';
 export { compareKeys, keyBelow } from './keys';
 export { combineCrc64, crc64, showCrc64 } from './crc64';
 export { combineCrc32, crc32, footerCrc32, showCrc32 } from './crc32';

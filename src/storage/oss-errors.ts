@@ -37,7 +37,11 @@ const SKEWED: Verdict = ['clock-skew', 'The clock of the worker and that of the 
 const MISSING: Verdict = ['missing', 'A blob is not in the store.'];
 const UNKNOWN_UPLOAD: Verdict = ['missing', 'The store knows no such upload: it was completed or aborted.'];
 const CHANGED: Verdict = ['changed', 'A blob was replaced while it was read.'];
-const CORRUPT: Verdict = ['corrupt', 'The store received other bytes than were sent, and refused them.'];
+const CORRUPT: Verdict = [
+  'corrupt',
+  'Bytes were changed on their way to the store, which refused them each time: look for what changes them ' +
+    "(a proxy, a network card, the worker's memory).",
+];
 const WRONG_PART: Verdict = ['corrupt', 'A part of an upload is not as the store acknowledged it.'];
 const BUSY: Verdict = ['unavailable', 'The store asks to be left alone for a while.'];
 const AWAY: Verdict = ['unavailable', 'The store did not answer the request.'];
@@ -122,11 +126,12 @@ export function isThrottle({ status }: HttpReply): boolean {
   return status === 503 || status === 429;
 }
 
-/** Whether another try may help. A blob that is too short for a range stays so. */
+/** Whether another try may help: also for what was damaged on its way. A blob that is too short for a range stays so. */
 export function mayPass(reply: HttpReply): boolean {
   const failure = failureIn(reply);
   const verdict = verdictOf(failure);
-  return (verdict[0] === 'unavailable' && verdict !== SHORT) || MAY_BE_ROTATING.has(failure.code ?? '');
+  if (verdict === CORRUPT || MAY_BE_ROTATING.has(failure.code ?? '')) return true;
+  return verdict[0] === 'unavailable' && verdict !== SHORT;
 }
 
 /** An answer to HEAD has no body; OSS then sends it in base64, in a header. */

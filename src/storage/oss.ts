@@ -6,8 +6,9 @@
  *
  * What OSS holds is proved by the CRC64 that it answers for every object and part. It compares nothing by itself that is
  * not sent with Content-MD5, which costs twice a CRC64. So parts go without: nothing is visible until the upload is
- * completed, and wrong parts never are. Blobs go with it, unless the caller says that nothing refers to them yet; a
- * wrong one of those may be visible, is reported by `BlobCorruptError`, and stays for whoever wants to look at it.
+ * completed, and wrong parts never are. Blobs go with it, unless the caller says that nothing refers to them yet: a
+ * wrong one of those may be visible until it is sent again. What OSS itself damages is reported by `BlobCorruptError`,
+ * and stays for whoever wants to look at it.
  */
 import { createHash } from 'node:crypto';
 import type { Subject } from '../domain/errors';
@@ -129,16 +130,19 @@ class OssStore implements Store {
     return { ...infoOf(key, headers), checksums: checksum === undefined ? [] : [checksum] };
   }
 
-  read(key: string, options: ReadOptions, signal: AbortSignal): Promise<ReadReceipt> {
+  async read(key: string, options: ReadOptions, signal: AbortSignal): Promise<ReadReceipt> {
     // Without it, OSS answers a range that it can not satisfy with the whole blob, as if nothing had been asked.
-    return this.#requests.read(key, options, { signal }, { 'x-oss-range-behavior': 'standard' });
+    const standard = { 'x-oss-range-behavior': 'standard' };
+    const { headers, buffers, etag } = await this.#requests.read(key, options, { signal }, standard);
+    const checksum = options.isCompared ? shown(headers[CRC64]) : undefined;
+    return { buffers, etag, ...(checksum === undefined ? {} : { checksums: [checksum] }) };
   }
 
   async write(key: string, body: Payload, options: WriteOptions, signal: AbortSignal): Promise<WriteReceipt> {
     const headers = {
       ...this.#encryption,
       ...(options.ifAbsent ? { 'x-oss-forbid-overwrite': 'true' } : {}),
-      ...(options.isComparedLater ? {} : { 'content-md5': md5(body) }),
+      ...(options.isComparedLater ? {} : { [MD5]: md5(body) }),
     };
     try {
       const { answer, checksum } = await this.#put({ key, headers, body }, { key }, signal);
@@ -259,10 +263,17 @@ class OssStore implements Store {
     const sent = showCrc64(await crc64(body.buffers));
     // The CRC32 was made where the bytes were read. They have waited since, and a CRC64 of anything else would agree.
     if (payload(...body.buffers).crc32 !== body.crc32) throw this.#changedHere(about);
-    const { headers: answer } = await this.#requests.send({ ...request, method: 'PUT' }, { signal, about });
-    const checksum = shown(answer[CRC64]);
-    if (checksum !== undefined) this.#assertHeld(sent, checksum, about);
-    return { answer, checksum };
+    const put = async (headers: Headers) => {
+      const { headers: answer } = await this.#requests.send({ ...request, headers, method: 'PUT' }, { signal, about });
+      return { answer, checksum: shown(answer[CRC64]) };
+    };
+    let there = await put(request.headers);
+    if (there.checksum !== undefined && there.checksum !== sent && request.headers[MD5] === undefined) {
+      // Changed on the way, or there? With its MD5 along, OSS refuses the former, and it is sent again.
+      there = await put({ ...request.headers, [MD5]: md5(body) });
+    }
+    if (there.checksum !== undefined) this.#assertHeld(sent, there.checksum, about);
+    return there;
   }
 
   /** What the CRC64 of the whole is to be; undefined where the store does not know it of every part. */
@@ -395,6 +406,7 @@ class OssStore implements Store {
 
 /** Decimal, of the whole blob or of the part. */
 const CRC64 = 'x-oss-hash-crc64ecma';
+const MD5 = 'content-md5';
 
 function signing(
   bucket: string,

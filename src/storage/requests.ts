@@ -44,6 +44,11 @@ export interface Asking {
   readonly into?: (length: number, headers: Readonly<Record<string, string>>) => readonly Buffer[];
 }
 
+/** What was read, with the headers of the first answer of which bytes were kept. */
+export interface Answered extends ReadReceipt {
+  readonly headers: Readonly<Record<string, string>>;
+}
+
 /** One request and two more tries. Whoever calls decides about everything beyond. */
 const TRIES = 3;
 const FIRST_PAUSE_MS = 200;
@@ -83,8 +88,8 @@ export class Requests {
     options: ReadOptions,
     asking: Pick<Asking, 'signal'>,
     headers: Readonly<Record<string, string>> = {},
-  ): Promise<ReadReceipt> {
-    if (options.length === 0) return { buffers: [], etag: options.ifMatch ?? '' };
+  ): Promise<Answered> {
+    if (options.length === 0) return { buffers: [], etag: options.ifMatch ?? '', headers: {} };
     const reading = new Reading(key, options, this.vendor.description);
     const about = { key };
     for (let attempt = 1; ; attempt += 1) {
@@ -141,6 +146,7 @@ class Reading {
   /** Of the first answer of which bytes were kept. */
   #buffers: readonly Buffer[] | undefined;
   #etag = '';
+  #headers: Readonly<Record<string, string>> = {};
   /** Whether the last try found its bytes on the way; an answer without a length does not count as one. */
   #isAnswered = false;
   /** How much of the memory is filled by answers that have ended. */
@@ -180,6 +186,7 @@ class Reading {
     if (this.received === 0) {
       this.#buffers = memoryFor(length, this.options);
       this.#etag = bare(headers['etag']);
+      this.#headers = headers;
     }
     this.#assertSame(bare(headers['etag']));
     this.#isAnswered = true;
@@ -194,8 +201,8 @@ class Reading {
     return this.#isAnswered;
   }
 
-  receipt(): ReadReceipt {
-    return { buffers: this.#buffers!, etag: this.#etag };
+  receipt(): Answered {
+    return { buffers: this.#buffers!, etag: this.#etag, headers: this.#headers };
   }
 
   endedEarly(): UnavailableError {

@@ -6,7 +6,7 @@ import type { MigrationError, Subject } from '../domain/errors';
 import { joined } from './payload';
 import { TransportError } from './transport';
 import type { HttpReply } from './transport';
-import { brokenOff, errorOfVerdict, UNTRUSTED_BY_CODE } from './verdicts';
+import { brokenOff, errorOfVerdict, skewMs, UNTRUSTED_BY_CODE } from './verdicts';
 import type { Failure, Verdict } from './verdicts';
 import { parseXml, textOf } from './xml';
 
@@ -25,10 +25,16 @@ const NO_BUCKET: Verdict = ['configuration', 'There is no such bucket: correct i
 const MISSING: Verdict = ['missing', 'A blob is not in the store.'];
 const UNKNOWN_UPLOAD: Verdict = ['missing', 'The store knows no such upload: it was completed or aborted.'];
 const CHANGED: Verdict = ['changed', 'A blob was replaced while it was read.'];
-const CORRUPT: Verdict = ['corrupt', 'The store received other bytes than were sent, and refused them.'];
+const CORRUPT: Verdict = [
+  'corrupt',
+  'Bytes were changed on their way to the store, which refused them each time: look for what changes them ' +
+    "(a proxy, a network card, the worker's memory).",
+];
 const WRONG_PART: Verdict = ['corrupt', 'A part of an upload is not as the store acknowledged it.'];
 const BUSY: Verdict = ['unavailable', 'The store asks to be left alone for a while.'];
 const AWAY: Verdict = ['unavailable', 'The store did not answer the request.'];
+const FULL: Verdict = ['unavailable', 'The store is full, or its quota is used up: make room.'];
+const SKEWED: Verdict = ['clock-skew', 'The clock of the worker and that of the store differ too much: set the clock.'];
 const SHORT: Verdict = ['unavailable', 'A blob ended before the bytes that were asked for.'];
 
 const BY_CODE = new Map<string, Verdict>([
@@ -49,10 +55,7 @@ const BY_CODE = new Map<string, Verdict>([
     TemporaryRedirect: BUSY,
     AuthorizationHeaderMalformed: WRONG_REGION,
     IllegalLocationConstraintException: WRONG_REGION,
-    RequestTimeTooSkewed: [
-      'clock-skew',
-      'The clock of the worker and that of the store differ too much: set the clock.',
-    ],
+    RequestTimeTooSkewed: SKEWED,
     NoSuchKey: MISSING,
     // Of an answer to HEAD: it has no body to say what is not found. A 404 with another code is something else: one gateway
     // answers so to an unknown access key.
@@ -69,6 +72,9 @@ const BY_CODE = new Map<string, Verdict>([
     InvalidRange: SHORT,
     IncompleteBody: AWAY,
     RequestTimeout: AWAY,
+    // Of gateways over disks: https://github.com/minio/minio/blob/master/cmd/api-errors.go and versitygw's s3err.
+    XMinioStorageFull: FULL,
+    QuotaExceeded: FULL,
     SlowDown: BUSY,
     ThrottlingException: BUSY,
     TooManyRequests: BUSY,
@@ -89,6 +95,7 @@ const BY_STATUS: Readonly<Record<number, Verdict>> = {
   416: SHORT,
   429: BUSY,
   503: BUSY,
+  507: FULL,
 };
 const REFUSED: Verdict = [
   'configuration',
@@ -107,11 +114,14 @@ export function isThrottle(reply: HttpReply): boolean {
   return code !== undefined && THROTTLES.has(code);
 }
 
-/** Whether another try may help. A blob that is too short for a range stays so. */
+/** Whether another try may help: also for what was damaged on its way. A blob that is too short for a range stays so. */
 export function mayPass(reply: HttpReply): boolean {
   const verdict = verdictOf(failureIn(reply));
-  return verdict[0] === 'unavailable' && verdict !== SHORT;
+  return verdict === CORRUPT || (verdict[0] === 'unavailable' && verdict !== SHORT);
 }
+
+/** What signatures of version 4 allow for: 15 minutes. */
+const SKEW_MS = 900_000;
 
 const THROTTLES = new Set(['SlowDown', 'ThrottlingException', 'Throttling', 'TooManyRequests', 'RequestLimitExceeded']);
 
@@ -120,12 +130,18 @@ function failureIn({ status, headers, body }: HttpReply): Failure {
   const error = parseXml(text);
   const isError = error?.name === 'Error';
   return {
-    code: isError ? textOf(error, 'Code') : status === 404 && text === '' ? 'NotFound' : undefined,
+    code: isError ? textOf(error, 'Code') : text === '' ? codeWithoutBody(status, headers) : undefined,
     status,
     message: (isError ? textOf(error, 'Message') : undefined) ?? '',
     requestId: (isError ? textOf(error, 'RequestId') : undefined) ?? headers['x-amz-request-id'],
     headers,
   };
+}
+
+/** An answer to HEAD has no body. Of a signature that is too old or of the future, it is the date that tells. */
+function codeWithoutBody(status: number, headers: HttpReply['headers']): string | undefined {
+  if (status === 404) return 'NotFound';
+  return status === 403 && skewMs(headers) > SKEW_MS ? 'RequestTimeTooSkewed' : undefined;
 }
 
 function errorFrom(failure: Failure, subject: Subject): MigrationError {

@@ -131,17 +131,13 @@ class S3Store implements Store {
     const request = { method: 'HEAD', key, headers: { 'x-amz-checksum-mode': 'ENABLED' } } as const;
     const headers = await this.#head(request, signal);
     if (headers === undefined) return undefined;
-    const told = [
-      showEncoded(headers['x-amz-checksum-crc32']),
-      // COS has it of every blob, OSS behind its S3 door too.
-      showDecimal(headers['x-cos-hash-crc64ecma'] ?? headers['x-oss-hash-crc64ecma']),
-      md5In(headers),
-    ];
-    return { ...infoOf(key, headers), checksums: told.filter((checksum) => checksum !== undefined) };
+    return { ...infoOf(key, headers), checksums: toldIn(headers) };
   }
 
-  read(key: string, options: ReadOptions, signal: AbortSignal): Promise<ReadReceipt> {
-    return this.#requests.read(key, options, { signal });
+  async read(key: string, options: ReadOptions, signal: AbortSignal): Promise<ReadReceipt> {
+    const wanted: Headers = options.isCompared ? { 'x-amz-checksum-mode': 'ENABLED' } : {};
+    const { headers, buffers, etag } = await this.#requests.read(key, options, { signal }, wanted);
+    return { buffers, etag, ...(options.isCompared ? { checksums: toldIn(headers) } : {}) };
   }
 
   async write(key: string, body: Payload, options: WriteOptions, signal: AbortSignal): Promise<WriteReceipt> {
@@ -458,6 +454,17 @@ function partOf(number: number, length: number, etag: string | undefined, checks
 
 function infoOf(key: string, headers: Headers): BlobInfo {
   return { key, length: Number(headers['content-length'] ?? 0), etag: bare(headers['etag']) };
+}
+
+/** What the store says of a whole blob; for the CRC32 it wants to be asked. */
+function toldIn(headers: Headers): string[] {
+  const told = [
+    showEncoded(headers['x-amz-checksum-crc32']),
+    // COS has it of every blob, OSS behind its S3 door too.
+    showDecimal(headers['x-cos-hash-crc64ecma'] ?? headers['x-oss-hash-crc64ecma']),
+    md5In(headers),
+  ];
+  return told.filter((checksum) => checksum !== undefined);
 }
 
 /**

@@ -76,12 +76,19 @@ export interface ReadOptions {
    * caller that knows the length refuses another one by throwing.
    */
   readonly into?: (length: number) => readonly Buffer[];
+  /** The store is to say what it knows of the bytes, because they will be compared with it. Default false. */
+  readonly isCompared?: boolean;
 }
 
 export interface ReadReceipt {
   /** What `into` gave, filled. */
   readonly buffers: readonly Buffer[];
   readonly etag: string;
+  /**
+   * With `isCompared`: of the whole blob, as in a `WriteReceipt`, at most one of each kind. Undefined where the store
+   * says nothing. An `md5:` is an etag, which some stores make of something else.
+   */
+  readonly checksums?: readonly string[];
 }
 
 export interface WriteOptions {

@@ -88,6 +88,12 @@ function clocks({ headers }: Failure) {
   };
 }
 
+/** By how much the worker's clock differs from the answer's date; 0 where there is none. */
+export function skewMs({ date = '' }: Failure['headers']): number {
+  const theirs = Date.parse(date);
+  return Number.isNaN(theirs) ? 0 : Math.abs(Date.now() - theirs);
+}
+
 /** Seconds, or a date. */
 function retryAfter({ headers }: Failure): { retryAfterMs?: number } {
   const header = headers['retry-after'];

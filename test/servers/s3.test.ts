@@ -82,7 +82,8 @@ describe('a worker whose clock is an hour off', () => {
     const store = open(bucket);
     jest.useFakeTimers({ now: now + hours * 3_600_000, doNotFake: [...ALL_BUT_DATE] });
     const body = payload(Buffer.from('x'));
-    const calls = [() => collectKeys(store), () => store.write('x', body, {}, NEVER)];
+    // HEAD has no body that could say why, but a date.
+    const calls = [() => collectKeys(store), () => store.write('x', body, {}, NEVER), () => store.head('x', NEVER)];
     for (const call of calls) {
       const error = (await call().catch((thrown: unknown) => thrown)) as ConfigurationError;
       expect(error).toBeInstanceOf(ConfigurationError);
@@ -90,8 +91,6 @@ describe('a worker whose clock is an hour off', () => {
       expect(error.subject['workerClock']).toBe(new Date(now + hours * 3_600_000).toISOString());
       expect(Math.abs(Date.parse(String(error.subject['storeClock'])) - now)).toBeLessThan(600_000);
     }
-    // HEAD has no body that could say why; it must not be taken for "not there" all the same.
-    await expect(store.head('x', NEVER)).rejects.toThrow(ConfigurationError);
     jest.useRealTimers();
     expect(await collectKeys(store)).toEqual([]);
   });

@@ -91,7 +91,7 @@ export async function manifestOf(name: string, snapshot: string): Promise<Manife
   return readManifest(await repositoryOf(blobs), snapshot, reader(blobs));
 }
 
-function indicesOf(manifest: Manifest) {
+export function indicesOf(manifest: Manifest) {
   return manifest.indices.map(({ name, settings, shards, createdVersionId }) => {
     const uuid = String(settings['index.uuid'] ?? `uuid-${name}`);
     // The clusters of a test are 7.10.2, whoever recorded the repository: versions are preflight's to judge.

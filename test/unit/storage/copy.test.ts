@@ -116,7 +116,7 @@ describe('a small file', () => {
 
   test.each<[string, (scene: Scene) => void, new (...args: never[]) => Error]>([
     ['was changed by one bit in the source', ({ source }) => source.rot('from/__0'), BlobCorruptError],
-    ['lost a bit on the way from the source', fault('source', 'read', 'flip'), BlobCorruptError],
+    ['lost a bit on the way from the source', fault('source', 'read', 'flip'), UnavailableError],
     ['is gone from the source', ({ source }) => source.blobs.clear(), BlobMissingError],
     ['is shorter in the source', ({ source, bytes }) => source.put('from/__0', bytes.subarray(1)), BlobCorruptError],
     [
@@ -135,6 +135,32 @@ describe('a small file', () => {
     await expect(scene.copy()).rejects.toThrow(expected);
     await scene.expectNothingVisible();
     expect(scene.sent).toBe(0);
+  });
+
+  test('that lost a bit at the source, or on the way from it, or to the target, is three messages', async () => {
+    const messages = [];
+    for (const arrange of [
+      ({ source }: Scene) => source.rot('from/__0'),
+      fault('source', 'read', 'flip'),
+      fault('target', 'write', 'flip'),
+    ]) {
+      const scene = new Scene();
+      arrange(scene);
+      messages.push(await scene.copy().catch(({ message }: Error) => message));
+    }
+    expect(messages).toEqual([
+      expect.stringMatching(/^The bytes in the source are not those that the snapshot names\. .*key=from\/__0/),
+      expect.stringMatching(/^Bytes were changed on their way from the source: .*key=from\/__0/),
+      expect.stringMatching(/^The store received other bytes than were sent\. .*key=to\/__0/),
+    ]);
+  });
+
+  test('that lost a bit on the way from the source is copied by the next attempt', async () => {
+    const scene = new Scene();
+    scene.source.inject({ call: 'read', nth: 1, effect: 'flip' });
+    await expect(scene.copy()).rejects.toThrow(UnavailableError);
+    await scene.copy();
+    scene.expectCopied();
   });
 
   test('that ended early is copied by the next attempt', async () => {
@@ -345,7 +371,7 @@ describe('a large file', () => {
 
   test.each<[string, (scene: Scene) => void, new (...args: never[]) => Error]>([
     ['was changed by one bit in the source', ({ source }) => source.rot('from/__0'), BlobCorruptError],
-    ['lost a bit in one part', fault('source', 'read', 'flip', 3), BlobCorruptError],
+    ['lost a bit of one part on the way from the source', fault('source', 'read', 'flip', 3), UnavailableError],
     ['lost a bit on the way to the target', fault('target', 'part', 'flip', 2), BlobCorruptError],
     ['is gone from the source', ({ source }) => source.blobs.clear(), BlobMissingError],
     ['is shorter in the source', ({ source, bytes }) => source.put('from/__0', bytes.subarray(1)), BlobCorruptError],
@@ -404,6 +430,16 @@ describe('a file that Elasticsearch cut into chunks', () => {
       await expect(scene.copy(parts)).rejects.toThrow(BlobCorruptError);
       expect(scene.target.blobs.has('to/__0.part3')).toBe(false);
       expect(await scene.target.uploads.unfinished('', NEVER)).toEqual([]);
+    }
+  });
+
+  test('of which a chunk lost a bit on its way is read and sent again as a whole', async () => {
+    for (const parts of [{}, { multipartBytes: 300, partBytes: 300 }]) {
+      const scene = new Scene(chunked);
+      scene.source.inject({ call: 'read', nth: 2, effect: 'flip' });
+      await expect(scene.copy(parts)).rejects.toThrow('changed on their way from the source');
+      await scene.copy(parts);
+      scene.expectCopied();
     }
   });
 

@@ -84,7 +84,7 @@ describe('an answer is classified by its code, and by its status where it has no
     [404, 'NoSuchUpload', BlobMissingError, 1],
     [412, 'PreconditionFailed', RepositoryChangedError, 1],
     [416, 'InvalidRange', UnavailableError, 1],
-    [400, 'InvalidDigest', BlobCorruptError, 1],
+    [400, 'InvalidDigest', BlobCorruptError, 3],
     [400, 'InvalidPart', BlobCorruptError, 1],
     [400, 'EntityTooSmall', BlobCorruptError, 1],
     [400, 'RequestTimeout', UnavailableError, 3],
@@ -237,7 +237,18 @@ describe('a write', () => {
     expect(error).toBeInstanceOf(BlobCorruptError);
     expect(error!.subject).toMatchObject({ sent: 'crc64:995dc9bbdf1939fa', held: 'crc64:0000000000000001' });
     await expect(store.uploads.part('a', 'u', 1, NINE, NEVER)).rejects.toThrow(BlobCorruptError);
-    expect(requests.map(({ method }) => method)).toEqual(['PUT', 'PUT']);
+    // The part once more with its MD5: OSS would have refused what was changed on the way.
+    expect(requests.map(({ headers }) => headers['content-md5'] !== undefined)).toEqual([true, false, true]);
+  });
+
+  test('of bytes that were changed on their way is repeated with their MD5', async () => {
+    const held = (crc64: string) => ({ etag: '"E"', 'x-oss-hash-crc64ecma': crc64 });
+    const store = await serve(({ headers }, response) => {
+      response.writeHead(200, held(headers['content-md5'] === undefined ? '1' : '11051210869376104954')).end();
+    });
+    const { checksum } = await store.write('a', NINE, { isComparedLater: true }, NEVER);
+    expect(checksum).toBe('crc64:995dc9bbdf1939fa');
+    expect(requests).toHaveLength(2);
   });
 
   test('of bytes that changed since they were read is not sent', async () => {
