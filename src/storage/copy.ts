@@ -4,11 +4,11 @@
  * The proof of the source comes before the last byte becomes visible: no whole-looking file with wrong bytes. Where one
  * provider holds both ends it copies by itself (`server-copy.ts`), and the same proof comes right after.
  */
-import { createHash } from 'node:crypto';
 import { BlobCorruptError, BlobMissingError, RepositoryChangedError, UnavailableError } from '../domain/errors';
+import type { Subject } from '../domain/errors';
 import type { ManifestBlob } from '../repository/manifest';
 import { combineCrc32, crc32, footerCrc32, showCrc32 } from './crc32';
-import { crc64, showCrc64 } from './crc64';
+import { isOf } from './whole';
 import { keyBelow } from './keys';
 import { laneOf } from './engine';
 import type { Engine } from './engine';
@@ -141,6 +141,12 @@ export async function sendSaved(
 /** The source gives other bytes when it is asked again. None of those that were sent are to be gone on with. */
 class DamagedOnTheWay extends UnavailableError {}
 
+/** What the source says of a blob; checksums only where no manifest knows better. */
+interface Told {
+  readonly etag: string | undefined;
+  readonly told: readonly string[];
+}
+
 /** An upload under way: what the cursor remembers, and what the target says it holds. */
 interface OpenUpload {
   readonly id: string;
@@ -176,7 +182,8 @@ class FileCopy {
     try {
       await this.#copyRest();
     } catch (error) {
-      if (!(error instanceof BlobCorruptError) || !this.#hasServerCopies) throw error;
+      const isDamage = error instanceof BlobCorruptError || error instanceof DamagedOnTheWay;
+      if (!isDamage || !this.#hasServerCopies) throw error;
       // Chunks that the store copied do not make up the file. When their bytes pass here, it shows which end is at fault.
       this.#mayCopyAtStore = false;
       this.#proofs.length = 0;
@@ -234,25 +241,27 @@ class FileCopy {
   }
 
   async #copyWhole(blob: ManifestBlob): Promise<BlobProof> {
-    return this.#withBytes(blob, {}, blob.length, async (body) => {
+    return this.#withBytes(blob, {}, blob.length, async (body, told) => {
       await this.#assertSound(blob, body.crc32);
+      await this.#assertAsTold(blob, body, told);
       const receipt = await this.#send(body.length, (signal) =>
         this.target.store.write(this.#targetKey(blob), body, { isComparedLater: this.#expected !== undefined }, signal),
       );
       this.#assertHeld(blob, body.crc32, receipt);
+      await this.#assertArrived(blob, body.crc32, told, receipt, body);
       this.options.progress(blob.length);
       return proofOf(blob, body.crc32, receipt);
     });
   }
 
   async #copyInParts(blob: ManifestBlob): Promise<BlobProof> {
-    const { etag } = await this.#headSource(blob);
+    const source = await this.#headSource(blob);
     const upload = await this.#resumeUpload(blob);
     if (upload && 'proof' in upload) return upload.proof;
-    return this.#sendParts(blob, etag, upload ?? (await this.#beginUpload(blob)));
+    return this.#sendParts(blob, source, upload ?? (await this.#beginUpload(blob)));
   }
 
-  async #sendParts(blob: ManifestBlob, sourceEtag: string | undefined, upload: OpenUpload): Promise<BlobProof> {
+  async #sendParts(blob: ManifestBlob, { etag: sourceEtag, told }: Told, upload: OpenUpload): Promise<BlobProof> {
     try {
       const numbers = Array.from({ length: Math.ceil(blob.length / upload.partBytes) }, (_, i) => i + 1);
       await inParallel(numbers, this.options.partsAtOnce ?? PARTS_AT_ONCE, this.#signal, (number, signal) =>
@@ -261,7 +270,9 @@ class FileCopy {
       const parts = inOrder(upload);
       const crc = combined(parts);
       await this.#assertSound(blob, crc);
-      return await this.#complete(blob, upload.id, parts, crc);
+      const proof = await this.#complete(blob, upload.id, parts, crc);
+      await this.#assertArrived(blob, crc, told, proof);
+      return proof;
     } catch (error) {
       // These do not get better with the parts that are there; after anything else they are not sent again.
       const isFinal = [BlobCorruptError, BlobMissingError, RepositoryChangedError].some((E) => error instanceof E);
@@ -453,23 +464,65 @@ class FileCopy {
     if (this.#expected === undefined || this.#proofs.length + 1 < this.file.blobs.length) return;
     const actual = combined([...this.#proofs, { length: blob.length, crc32: crc }]);
     if (actual === this.#expected) return;
-    const again: { length: number; crc32: number }[] = [];
-    for (const { key, length } of this.file.blobs) {
-      again.push({
-        length,
-        crc32: await this.#crc32Of(this.source.store, keyBelow(this.source.basePath, key), length),
-      });
-    }
     const subject = { ...this.#about(this.source, blob), expected: showCrc32(this.#expected) };
-    if (combined(again) === actual) {
-      throw new BlobCorruptError('The bytes in the source are not those that the snapshot names.', {
-        subject: { ...subject, actual: showCrc32(actual) },
-      });
+    if ((await this.#readAgain()) !== actual) throw this.#damagedOnTheWay(subject, actual);
+    throw new BlobCorruptError('The bytes in the source are not those that the snapshot names.', {
+      subject: { ...subject, actual: showCrc32(actual) },
+    });
+  }
+
+  /** What no manifest knows is compared with what its store says of it: first, where clusters would read it at once. */
+  async #assertAsTold(blob: ManifestBlob, body: Payload, told: readonly string[]): Promise<void> {
+    for (const checksum of told) {
+      const isFree = checksum.startsWith('crc32:');
+      if ((isFree || blob.phase !== 'data') && !(await isOf(body, checksum))) {
+        await this.#assertReadAgain(blob, body.crc32, checksum);
+      }
     }
+  }
+
+  /** The same for data, at no cost: both stores say what their bytes are, and mostly in the same words. */
+  async #assertArrived(
+    blob: ManifestBlob,
+    crc: number,
+    told: readonly string[],
+    { etag, checksum }: Pick<BlobProof, 'etag' | 'checksum'>,
+    body?: Payload,
+  ): Promise<void> {
+    const said = [checksum, showCrc32(crc), ...(/^[0-9a-f]{32}$/i.test(etag) ? [`md5:${etag.toLowerCase()}`] : [])];
+    for (const one of told) {
+      const kind = one.slice(0, one.indexOf(':') + 1);
+      const other = said.find((theirs) => theirs?.startsWith(kind));
+      // The target's etag may be of something else than the bytes: summing up what was sent tells without reading it again.
+      const isRight = other === undefined || other === one || (body !== undefined && (await isOf(body, one)));
+      if (!isRight) await this.#assertReadAgain(blob, crc, one);
+    }
+  }
+
+  /** Throws unless the source gives the same bytes again and what it told of them was an etag, of something else. */
+  async #assertReadAgain(blob: ManifestBlob, crc: number, told: string): Promise<void> {
+    const subject = { ...this.#about(this.source, blob), told };
+    if ((await this.#readAgain()) !== crc) throw this.#damagedOnTheWay(subject, crc);
+    if (told.startsWith('md5:')) return;
+    throw new BlobCorruptError('The store gives other bytes than it took: the blob was damaged there.', { subject });
+  }
+
+  /** The CRC32 of the whole file in the source. */
+  async #readAgain(): Promise<number> {
+    const pieces: { length: number; crc32: number }[] = [];
+    for (const { key, length } of this.file.blobs) {
+      const crc = await this.#crc32Of(this.source.store, keyBelow(this.source.basePath, key), length);
+      pieces.push({ length, crc32: crc });
+    }
+    return combined(pieces);
+  }
+
+  /** None of what was sent of the file is gone on with. */
+  #damagedOnTheWay(subject: Subject, read: number): DamagedOnTheWay {
     this.#proofs.length = 0;
     this.#reportCursor({ key: this.file.blobs[0]!.key, uploadId: '', partBytes: 0, parts: [] });
-    throw new DamagedOnTheWay('Bytes were changed on their way from the source: they are read again.', {
-      subject: { ...subject, read: showCrc32(actual), again: showCrc32(combined(again)) },
+    return new DamagedOnTheWay('Bytes were changed on their way from the source: they are read again.', {
+      subject: { ...subject, read: showCrc32(read) },
     });
   }
 
@@ -481,15 +534,18 @@ class FileCopy {
     });
   }
 
-  async #headSource(blob: ManifestBlob): Promise<{ etag: string | undefined }> {
-    const info = await this.source.store.head(this.#sourceKey(blob), this.#signal);
+  async #headSource(blob: ManifestBlob): Promise<Told> {
+    const { store } = this.source;
+    const key = this.#sourceKey(blob);
+    const said = this.options.isUnproved ? await store.checksums?.(key, this.#signal) : undefined;
+    const info = said ?? (await store.head(key, this.#signal));
     if (!info) {
       throw new BlobMissingError('A blob of the snapshot is not in the source.', {
         subject: this.#about(this.source, blob),
       });
     }
     if (info.length !== blob.length) throw this.#wrongLength(blob, info.length);
-    return { etag: matching(info.etag) };
+    return { etag: matching(info.etag), told: said?.checksums ?? [] };
   }
 
   /** Runs `use` with exactly `length` bytes of the source, whose memory is given back when it has ended. */
@@ -497,15 +553,16 @@ class FileCopy {
     blob: ManifestBlob,
     range: { offset?: number; length?: number; ifMatch?: string },
     length: number,
-    use: (body: Payload) => Promise<T>,
+    use: (body: Payload, told: readonly string[]) => Promise<T>,
     signal = this.#signal,
   ): Promise<T> {
     await this.#pace.take(length, 1, signal);
     const memory = await this.engine.slabs.take(length, signal);
     try {
       const gate = this.engine.gate(this.source.store, 'source', laneOf(length));
-      await gate.run(weightOf(length), signal, () => this.#read(blob, range, memory.buffers, length, signal));
-      return await use(payload(...memory.buffers));
+      const read = () => this.#read(blob, range, memory.buffers, length, signal);
+      const told = await gate.run(weightOf(length), signal, read);
+      return await use(payload(...memory.buffers), told);
     } finally {
       memory.release();
     }
@@ -522,7 +579,7 @@ class FileCopy {
     memory: readonly Buffer[],
     length: number,
     signal: AbortSignal,
-  ): Promise<void> {
+  ): Promise<readonly string[]> {
     let answered = length;
     const into = (bytes: number) => {
       answered = bytes;
@@ -530,7 +587,10 @@ class FileCopy {
       return memory;
     };
     try {
-      await this.source.store.read(this.#sourceKey(blob), { ...range, into }, signal);
+      const isCompared = this.options.isUnproved === true && range.length === undefined;
+      const options = { ...range, into, ...(isCompared ? { isCompared } : {}) };
+      const { checksums } = await this.source.store.read(this.#sourceKey(blob), options, signal);
+      return checksums ?? [];
     } catch (error) {
       if (answered !== length) throw await this.#answeredOtherwise(blob, length, answered);
       throw error;
@@ -596,17 +656,9 @@ function combined(pieces: readonly { length: number; crc32: number }[]): number 
   return pieces.reduce((crc, piece) => combineCrc32(crc, piece.crc32, piece.length), 0);
 }
 
-function md5({ buffers }: Payload): string {
-  const hash = createHash('md5');
-  for (const buffer of buffers) hash.update(buffer);
-  return hash.digest('hex');
-}
-
 /** Whether the target holds these bytes as that part. An etag is the MD5 unless the store encrypts. */
-async function isSame(part: UploadedPart, body: Payload): Promise<boolean> {
-  if (part.checksum?.startsWith('crc32:')) return part.checksum === showCrc32(body.crc32);
-  if (part.checksum?.startsWith('crc64:')) return part.checksum === showCrc64(await crc64(body.buffers));
-  return part.etag.toLowerCase() === md5(body);
+function isSame(part: UploadedPart, body: Payload): Promise<boolean> {
+  return isOf(body, part.checksum ?? `md5:${part.etag.toLowerCase()}`);
 }
 
 /** What counts as throughput: small blobs by number, large ones by bytes. */

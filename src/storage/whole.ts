@@ -1,9 +1,10 @@
-/** Small blobs read whole, and compared with what their store says of them. */
+/** Bytes compared with what their store says of them; small blobs read whole. */
 import { createHash } from 'node:crypto';
 import { BlobCorruptError, UnavailableError } from '../domain/errors';
-import { crc32, showCrc32 } from './crc32';
+import { showCrc32 } from './crc32';
 import { crc64, showCrc64 } from './crc64';
-import { joined } from './payload';
+import { joined, payload } from './payload';
+import type { Payload } from './payload';
 import type { Store } from './store';
 
 /**
@@ -32,14 +33,17 @@ export async function readWhole(store: Store, key: string, signal: AbortSignal):
 
 async function readOnce(store: Store, key: string, signal: AbortSignal) {
   const { buffers, checksums = [] } = await store.read(key, { isCompared: true }, signal);
-  const bytes = joined(buffers);
+  const body = payload(...buffers);
   const untrue: string[] = [];
-  for (const checksum of checksums) if (!(await isOf(bytes, checksum))) untrue.push(checksum);
-  return { bytes, untrue };
+  for (const checksum of checksums) if (!(await isOf(body, checksum))) untrue.push(checksum);
+  return { bytes: joined(buffers), untrue };
 }
 
-async function isOf(bytes: Buffer, checksum: string): Promise<boolean> {
-  if (checksum.startsWith('crc32:')) return checksum === showCrc32(crc32(bytes));
-  if (checksum.startsWith('crc64:')) return checksum === showCrc64(await crc64([bytes]));
-  return checksum === `md5:${createHash('md5').update(bytes).digest('hex')}`;
+/** Whether the bytes are what a store says, as in a `WriteReceipt`. */
+export async function isOf({ buffers, crc32 }: Payload, checksum: string): Promise<boolean> {
+  if (checksum.startsWith('crc32:')) return checksum === showCrc32(crc32);
+  if (checksum.startsWith('crc64:')) return checksum === showCrc64(await crc64(buffers));
+  const hash = createHash('md5');
+  for (const buffer of buffers) hash.update(buffer);
+  return checksum === `md5:${hash.digest('hex')}`;
 }

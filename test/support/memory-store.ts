@@ -197,7 +197,9 @@ export class MemoryStore implements Store {
     const filling = new Filling(memoryFor(held.length, options));
     signal.throwIfAborted();
     filling.take(held);
-    return { buffers: filling.buffers, etag: this.#etags.get(key)! };
+    const { keeps } = this.settings;
+    const checksums = options.isCompared && keeps ? { checksums: await keeps(this.#arrived.get(key)!) } : {};
+    return { buffers: filling.buffers, etag: this.#etags.get(key)!, ...checksums };
   }
 
   async write(key: string, body: Payload, options: WriteOptions, signal: AbortSignal): Promise<WriteReceipt> {
