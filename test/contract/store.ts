@@ -283,6 +283,32 @@ export function describeStore(name: string, open: () => Promise<OpenedStore>): v
       });
     });
 
+    // Where the store says nothing of its blobs there is nothing to promise; whether it does, its own test says.
+    describe('what the store itself says of the bytes it holds', () => {
+      test('is that of their sums that it keeps, of a blob that came in one piece or in parts', async () => {
+        if (store.checksums === undefined) return;
+        const body = randomBytes(size() + 17);
+        await write('whole', body);
+        const id = await store.uploads.begin('parts', NEVER);
+        const parts = [
+          await store.uploads.part('parts', id, 1, payload(body.subarray(0, size())), NEVER),
+          await store.uploads.part('parts', id, 2, payload(body.subarray(size())), NEVER),
+        ];
+        await store.uploads.complete('parts', id, parts, NEVER);
+        const md5 = `md5:${createHash('md5').update(body).digest('hex')}`;
+        for (const key of ['whole', 'parts']) {
+          const { checksums, ...info } = (await store.checksums(key, NEVER))!;
+          expect(info).toEqual(await store.head(key, NEVER));
+          expect(checksums.length).toBeGreaterThan(0);
+          expect([...(await checksumsOf(body)), md5]).toEqual(expect.arrayContaining([...checksums]));
+        }
+      });
+
+      test('is nothing where there is no blob', async () => {
+        expect(await store.checksums?.('nothing', NEVER)).toBeUndefined();
+      });
+    });
+
     // Where the store has no copier there is nothing to promise; whether it has one, its own test says.
     describe('a copy made by the store itself', () => {
       const copied = async (work: (copier: Copier) => Promise<void>) => {

@@ -431,3 +431,33 @@ describe('without credentials of its own', () => {
     await expect(store.head('a', NEVER)).rejects.toThrow(ConfigurationError);
   });
 });
+
+describe('what a bucket says of its bytes', () => {
+  const MD5 = '5d41402abc4b2a76b9719d911017c592';
+  const told = async (headers: Record<string, string>) => {
+    const store = await serve((_, response) => response.writeHead(200, { 'content-length': '5', ...headers }).end());
+    const said = await store.checksums!('blob', NEVER);
+    expect(requests[0]!.method).toBe('HEAD');
+    expect(requests[0]!.headers['x-amz-checksum-mode']).toBe('ENABLED');
+    return said!.checksums;
+  };
+
+  test.each([
+    ['a CRC32', { 'x-amz-checksum-crc32': 'NhCmhg==', 'x-amz-checksum-type': 'FULL_OBJECT' }, ['crc32:3610a686']],
+    ['a sum of the sums of its parts, which says nothing', { 'x-amz-checksum-crc32': 'NhCmhg==-3' }, []],
+    ["COS's CRC64", { 'x-cos-hash-crc64ecma': '11051210869376104954' }, ['crc64:995dc9bbdf1939fa']],
+    ["the CRC64 of OSS's S3 door", { 'x-oss-hash-crc64ecma': '11051210869376104954' }, ['crc64:995dc9bbdf1939fa']],
+    ['an MD5', { etag: `"${MD5}"` }, [`md5:${MD5}`]],
+    ['an MD5, encrypted by the store', { etag: `"${MD5}"`, 'x-amz-server-side-encryption': 'AES256' }, [`md5:${MD5}`]],
+    ['the etag of an upload in parts', { etag: `"${MD5}-2"` }, []],
+    ['an etag that is no MD5: KMS', { etag: `"${MD5}"`, 'x-amz-server-side-encryption': 'aws:kms' }, []],
+    [
+      "an etag that is no MD5: somebody's own key",
+      { etag: `"${MD5}"`, 'x-amz-server-side-encryption-customer-algorithm': 'AES256' },
+      [],
+    ],
+    ['nothing', {}, []],
+  ])('%s', async (_, headers, checksums) => {
+    expect(await told(headers)).toEqual(checksums);
+  });
+});
