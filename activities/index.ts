@@ -21,6 +21,7 @@ import { restore } from '../src/steps/restore';
 import { resolveScope } from '../src/steps/scope';
 import { takeSnapshot } from '../src/steps/snapshot';
 import { switchAliases, unblockTarget } from '../src/steps/switchover';
+import { raiseThrottle, readThrottle } from '../src/steps/throttle';
 import { takeFingerprints, verify, waiveFailedRows } from '../src/steps/verify';
 import { asActivity } from './run';
 import type { Step } from './run';
@@ -38,6 +39,8 @@ export function createActivities(deps: StepDeps) {
     planTransfer: activity(planTransfer),
     readUnits: activity(readUnits),
     writeLimits: activity(writeLimits),
+    readThrottle: activity(readThrottle),
+    raiseThrottle: activity(raiseThrottle),
     publish: activity(publish),
     restore: activity(restore),
     obstacleToFreeze: activity(obstacleToFreeze),

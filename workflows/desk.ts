@@ -254,7 +254,10 @@ export class Desk {
 
   cleanUp(outcome: ReportInput['outcome']): Promise<CleanUpResult> {
     return quick.cleanUp.executeWithOptions({ summary: `after ${outcome}`, activityId: 'clean-up' }, [
-      { plan: this.state.plan, outcome },
+      {
+        ...{ plan: this.state.plan, outcome },
+        ...(this.state.throttle === undefined ? {} : { throttle: this.state.throttle }),
+      },
     ]);
   }
 

@@ -108,6 +108,27 @@ class Migration {
     );
     this.desk.start(firstState(result.plan, result.settings, result.warnings, Date.now()));
     this.desk.note(`preflight passed: ${result.indices} indices`);
+    if (result.settings.changesThrottle === true) await this.raiseThrottle();
+  }
+
+  /** It makes the migration faster, not right: where the service refuses, it is told and goes on. */
+  private async raiseThrottle(): Promise<void> {
+    const { desk } = this;
+    const { plan } = desk.state;
+    try {
+      const before = await quick.readThrottle.executeWithOptions(
+        { summary: "the target's throttle of restores, to be put back", activityId: 'read-throttle' },
+        [plan],
+      );
+      desk.update({ throttle: before });
+      await quick.raiseThrottle.executeWithOptions(
+        { summary: 'limits.recoveryBytesPerSecond', activityId: 'raise-throttle' },
+        [{ plan, before }],
+      );
+    } catch (error) {
+      if (isCancellation(error)) throw error;
+      desk.note(`limits.recoveryBytesPerSecond is not in force: ${failureOf(error).message}`);
+    }
   }
 
   /** Waits for what comes next. Decided only between rounds, so a freeze never interrupts a round. */

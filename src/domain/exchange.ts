@@ -31,6 +31,8 @@ export interface Settings {
   readonly verify: Level;
   readonly switchAliases: boolean;
   readonly limits: TransferLimits;
+  /** Whether the target's own throttle is to be changed while the migration runs. */
+  readonly changesThrottle?: boolean;
   /** Those of our search attributes that the namespace knows; a missing one must never stop a workflow. */
   readonly searchAttributes: readonly string[];
 }
@@ -344,8 +346,18 @@ export interface ReportPlace {
   readonly key: string;
   readonly digest: string;
 }
+/** Of the target, before `limits.recoveryBytesPerSecond` was set there; null where nothing was set. */
+export interface ThrottleBefore {
+  readonly recovery: string | null;
+}
+export interface RaiseThrottleInput {
+  readonly plan: PlanRef;
+  readonly before: ThrottleBefore;
+}
 export interface CleanUpInput {
   readonly plan: PlanRef;
+  /** To be put back; undefined where nothing was changed. */
+  readonly throttle?: ThrottleBefore;
   readonly outcome: 'done' | 'aborted' | 'cancelled';
 }
 export interface CleanUpResult {

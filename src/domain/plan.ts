@@ -27,6 +27,8 @@ export interface ResolvedPlan {
   };
   readonly rounds: { readonly everyMs: number; readonly atMost?: number };
   readonly limits: TransferLimits;
+  /** The clusters' own, in bytes per second and node; not what transfers keep to. */
+  readonly throttles: Throttles;
   readonly restore: {
     readonly strategy: 'close';
     readonly everyRound: boolean;
@@ -44,6 +46,13 @@ export interface ResolvedPlan {
     readonly writersStopped: boolean;
   };
   readonly cleanup: { readonly snapshots: 'keep'; readonly registrations: 'remove' | 'keep' };
+}
+
+/** Of the plan's `limits`. */
+export interface Throttles {
+  readonly snapshotBytesPerSecond?: number;
+  readonly restoreBytesPerSecond?: number;
+  readonly recoveryBytesPerSecond?: number;
 }
 
 /** A search whose answer must be the same on both sides. */
@@ -89,13 +98,19 @@ export function parseLimits(raw: unknown): TransferLimits {
   if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) {
     throw new ConfigurationError(`Limits are one JSON object, and {} lifts them, but ${kindOf(raw)} was given`);
   }
-  const read = readStrictly(limits, raw);
+  const read = readStrictly(transferLimits, raw);
   if (!read.ok) throw new ConfigurationError(`The limits are refused: ${read.faults.join('; ')}`);
   return landedLimits(read.value);
 }
 
-function landedLimits({ bytesPerSecond: always, byHour }: z.output<typeof limits>): TransferLimits {
+function landedLimits({ bytesPerSecond: always, byHour }: z.output<typeof transferLimits>): TransferLimits {
   return { ...(always === undefined ? {} : { bytesPerSecond: always }), ...(byHour === undefined ? {} : { byHour }) };
+}
+
+function throttlesOf(given: z.output<typeof limits>): Throttles {
+  const { snapshotBytesPerSecond, restoreBytesPerSecond, recoveryBytesPerSecond } = given;
+  const all = { snapshotBytesPerSecond, restoreBytesPerSecond, recoveryBytesPerSecond };
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
 }
 
 function kindOf(raw: unknown): string {
@@ -114,6 +129,7 @@ function resolve(plan: z.output<typeof planSchema>): ResolvedPlan {
     repository: plan.repository,
     rounds: { everyMs: milliseconds(rounds.every), ...(rounds.atMost === undefined ? {} : { atMost: rounds.atMost }) },
     limits: landedLimits(plan.limits),
+    throttles: throttlesOf(plan.limits),
     restore: {
       strategy: plan.restore.strategy,
       everyRound: plan.restore.everyRound,
@@ -292,16 +308,44 @@ const rounds = z.strictObject({
   window: notLanded(z.strictObject({ from: z.string(), to: z.string(), timeZone: z.string() })),
 });
 
-const limits = z.strictObject({
+const runningLimits = {
   bytesPerSecond: bytesPerSecond.optional().describe('Of transfers, for each worker process that copies.'),
   byHour: z
     .array(bytesPerSecond.nullable())
     .length(24, { error: 'must hold 24 items, one for each hour of the day in UTC' })
     .optional()
     .describe('By the hour of the day in UTC, in place of bytesPerSecond; null leaves bytesPerSecond.'),
-  snapshotBytesPerSecond: notLanded(bytesPerSecond),
-  restoreBytesPerSecond: notLanded(bytesPerSecond),
-  recoveryBytesPerSecond: notLanded(bytesPerSecond),
+};
+
+/** The clusters' own, each per node; unset, Elasticsearch keeps to 40 MB/s. In force from the start of a migration to its end. */
+const limits = z.strictObject({
+  ...runningLimits,
+  snapshotBytesPerSecond: bytesPerSecond
+    .optional()
+    .describe('Of snapshots, for each source node: max_snapshot_bytes_per_sec of our registration.'),
+  restoreBytesPerSecond: bytesPerSecond
+    .optional()
+    .describe(
+      'Of restores, for each target node: max_restore_bytes_per_sec of our registration. ' +
+        'From 7.x on recoveryBytesPerSecond holds for restores too.',
+    ),
+  recoveryBytesPerSecond: bytesPerSecond
+    .optional()
+    .describe(
+      'Of restores and replicas, for each target node: indices.recovery.max_bytes_per_sec, put back at the end.',
+    ),
+});
+
+const planOnly = z
+  .unknown()
+  .refine(() => false, { error: 'is set by the plan, for the whole migration' })
+  .optional();
+
+const transferLimits = z.strictObject({
+  ...runningLimits,
+  snapshotBytesPerSecond: planOnly,
+  restoreBytesPerSecond: planOnly,
+  recoveryBytesPerSecond: planOnly,
 });
 
 /** Elasticsearch silently ignores a name without this prefix where settings are dropped. */
@@ -394,4 +438,16 @@ export const planSchema = z
     path: ['target'],
     error: 'is the source too: a migration needs two clusters',
     when: ({ value }) => typeof value === 'object' && value !== null,
-  });
+  })
+  .superRefine(
+    ({ limits: { snapshotBytesPerSecond, restoreBytesPerSecond }, repository: { source, target } }, check) => {
+      const fault = (field: string, side: string) =>
+        check.addIssue({
+          code: 'custom',
+          path: ['limits', field],
+          message: `is a setting of the registration, and repository.${side}.name is yours: set it there`,
+        });
+      if (snapshotBytesPerSecond !== undefined && source.name !== undefined) fault('snapshotBytesPerSecond', 'source');
+      if (restoreBytesPerSecond !== undefined && target.name !== undefined) fault('restoreBytesPerSecond', 'target');
+    },
+  );

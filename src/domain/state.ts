@@ -1,5 +1,14 @@
 import { formatDuration } from './durations';
-import type { FreezeWindow, PlanRef, RoundSummary, Settings, Totals, TransferProgress, VerifyResult } from './exchange';
+import type {
+  FreezeWindow,
+  PlanRef,
+  RoundSummary,
+  Settings,
+  ThrottleBefore,
+  Totals,
+  TransferProgress,
+  VerifyResult,
+} from './exchange';
 import { forecast } from './forecast';
 import type { TransferLimits } from './limits';
 
@@ -29,6 +38,8 @@ export interface MigrationState {
   readonly nextRoundAt: number | undefined;
   /** Milliseconds of the steps of the last freeze that was released: what only a freeze can measure. */
   readonly freezeSteps?: Readonly<Record<string, number>>;
+  /** What the target's own throttle was before we changed it. Undo runs whenever the change may have been sent. */
+  readonly throttle?: ThrottleBefore;
   /** The newest {@link KEPT_NOTES} sentences of what happened. */
   readonly notes: readonly Note[];
 }

@@ -104,6 +104,16 @@ class HttpCluster implements OpenedCluster {
     }
   }
 
+  async transientSetting(name: string, signal: AbortSignal): Promise<string | undefined> {
+    type Answer = { readonly transient?: Readonly<Record<string, string>> };
+    return (await this.http.get<Answer>('/_cluster/settings?flat_settings=true', signal)).transient?.[name];
+  }
+
+  async setTransientSetting(name: string, value: string | null, signal: AbortSignal): Promise<void> {
+    const body = { transient: { [name]: value } };
+    await this.http.change({ method: 'PUT', path: '/_cluster/settings', body, timeoutMs: PROMPT_MS }, signal);
+  }
+
   async mappings(names: readonly string[], signal: AbortSignal): Promise<Readonly<Record<string, unknown>>> {
     type Answer = Record<string, { readonly mappings: unknown }>;
     const found = await this.each<Answer>(names, (group) => `/${group}/_mapping?${LENIENT}`, signal);

@@ -37,6 +37,10 @@ export interface Cluster {
     settings: Readonly<Record<string, string | number | boolean | null>>,
     signal: AbortSignal,
   ): Promise<void>;
+  /** Of the whole cluster; undefined where it is not set as transient, whatever is persistent or the default. */
+  transientSetting(name: string, signal: AbortSignal): Promise<string | undefined>;
+  /** `null` removes it. */
+  setTransientSetting(name: string, value: string | null, signal: AbortSignal): Promise<void>;
   /** As the cluster shows them, with the type level where the version has one. */
   mappings(names: readonly string[], signal: AbortSignal): Promise<Readonly<Record<string, unknown>>>;
 

@@ -10,6 +10,7 @@ import type { Migration, StepDeps } from './migration';
 import { claimantOf, indexKey, releaseOwnership } from './ownership';
 import { mapInParallel } from '../storage/parallel';
 import { removeRegistration } from './registration';
+import { putThrottleBack } from './throttle';
 import { abandonUploads } from './uploads';
 import type { ManifestFile, OwnerFile } from './work-files';
 
@@ -30,7 +31,7 @@ export async function cleanUp(deps: StepDeps, input: CleanUpInput, context: Step
   const indices = await claimedIndices(migration, context.signal);
   const before = await readJson<CleanUpResult>(migration.targetStore, key, context.signal);
   if (before === undefined) {
-    const remains = await new CleaningUp(migration, input.outcome, indices, context).run();
+    const remains = await new CleaningUp(migration, input, indices, context).run();
     // Kept before the claims go: a retry could no longer tell which indices were ours.
     await createJson(migration.targetStore, key, { remains: atMost(remains, REMAINS_AT_MOST) }, context.signal);
   }
@@ -68,12 +69,13 @@ class CleaningUp {
 
   constructor(
     private readonly migration: Migration,
-    private readonly outcome: CleanUpInput['outcome'],
+    private readonly input: CleanUpInput,
     private readonly claimed: readonly ClaimedIndex[],
     private readonly context: StepContext,
   ) {}
 
   async run(): Promise<readonly string[]> {
+    await this.attempt('Throttle of the target', () => this.throttle());
     await this.attempt('Target indices', () => this.indices());
     await this.attempt('Unfinished uploads', () => this.uploads());
     await this.attempt('Snapshots', () => this.snapshots());
@@ -94,6 +96,10 @@ class CleaningUp {
       this.remains.push(`${what} could not be cleaned up: ${error.message}`);
     }
     this.context.progress({ step: 'clean-up', done: what });
+  }
+
+  private async throttle(): Promise<void> {
+    if (this.input.throttle !== undefined) await putThrottleBack(this.migration, this.input.throttle, this.context);
   }
 
   /** Those we restored that still take no writes: all of them after an abort, those that left the scope after success. */
@@ -154,7 +160,7 @@ class CleaningUp {
   }
 
   private removes(): boolean {
-    return this.outcome !== 'done' || this.migration.plan.cleanup.registrations === 'remove';
+    return this.input.outcome !== 'done' || this.migration.plan.cleanup.registrations === 'remove';
   }
 
   private repository(): void {

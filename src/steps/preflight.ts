@@ -119,6 +119,7 @@ function settingsOf(plan: ResolvedPlan, searchAttributes: readonly string[]): Se
     switchAliases: restore.aliases === 'switchover' || Object.keys(cutover.switchover.aliases).length > 0,
     verify: cutover.verify.level,
     limits: plan.limits,
+    ...(plan.throttles.recoveryBytesPerSecond === undefined ? {} : { changesThrottle: true }),
     searchAttributes,
   };
 }

@@ -30,7 +30,12 @@ export async function ensureSourceRegistration(
 ): Promise<void> {
   const registration = migration.registrations.source;
   const { store, basePath } = migration.plan.repository.source;
-  const definition = deps.config.repositoryDefinition(store, registration.cluster, basePath);
+  const { snapshotBytesPerSecond } = migration.plan.throttles;
+  const definition = throttled(
+    deps.config.repositoryDefinition(store, registration.cluster, basePath),
+    'max_snapshot_bytes_per_sec',
+    snapshotBytesPerSecond,
+  );
   const existing = await usable(migration, registration, migration.source, context);
   if (existing === undefined) await create(migration, registration, migration.source, definition, context);
 }
@@ -49,8 +54,23 @@ export async function registerTarget(deps: StepDeps, migration: Migration, conte
     assertMayAct(context, REGISTER_TIMEOUT_MS);
     await migration.target.deleteRepository(registration.name, context.signal);
   }
-  const definition = { type, settings: { ...settings, readonly: true } };
+  const definition = throttled(
+    { type, settings: { ...settings, readonly: true } },
+    'max_restore_bytes_per_sec',
+    migration.plan.throttles.restoreBytesPerSecond,
+  );
   await create(migration, registration, migration.target, definition, context);
+}
+
+/** In force with the registration, and gone with it. What the connections file sets is left where the plan is silent. */
+function throttled(
+  { type, settings }: RepositoryDefinition,
+  name: string,
+  bytesPerSecond: number | undefined,
+): RepositoryDefinition {
+  return bytesPerSecond === undefined
+    ? { type, settings }
+    : { type, settings: { ...settings, [name]: `${bytesPerSecond}b` } };
 }
 
 /** Removes what we registered on that side; true when something was removed. What is not ours stays. */

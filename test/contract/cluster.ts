@@ -243,6 +243,15 @@ export function describeCluster(name: string, open: () => Promise<OpenedCluster>
         expect(await infoOf('bystander')).toMatchObject({ open: true, blocks: [] });
       });
 
+      test('a transient setting of the cluster is read as it was set, and is gone when it is removed', async () => {
+        const name = 'indices.recovery.max_bytes_per_sec';
+        expect(await cluster.transientSetting(name, NEVER)).toBeUndefined();
+        await cluster.setTransientSetting(name, '104857600b', NEVER);
+        expect(await cluster.transientSetting(name, NEVER)).toBe('104857600b');
+        await cluster.setTransientSetting(name, null, NEVER);
+        expect(await cluster.transientSetting(name, NEVER)).toBeUndefined();
+      });
+
       test('a change of an index that does not exist is a mistake', async () => {
         await expectFailure(cluster.close(['nowhere'], NEVER), ConfigurationError, 'index_not_found_exception');
         const settings = { 'index.blocks.write': true };

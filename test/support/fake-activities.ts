@@ -113,6 +113,14 @@ export function fakeActivities(options: FakeOptions = {}): { activities: Activit
       log(`limits ${JSON.stringify(limits)}`);
       return limits as TransferLimits;
     },
+    async readThrottle() {
+      log('read throttle');
+      return { recovery: null };
+    },
+    async raiseThrottle({ before }) {
+      log('raise throttle');
+      return before;
+    },
     async publish({ round }) {
       log(`publish ${round}`);
       return { generation: round };
@@ -189,8 +197,8 @@ export function fakeActivities(options: FakeOptions = {}): { activities: Activit
       log(`report ${outcome}`);
       return { store: 's', key: 'work/report.json', digest: 'x' };
     },
-    async cleanUp({ outcome }) {
-      log(`clean up ${outcome}`);
+    async cleanUp({ outcome, throttle }) {
+      log(`clean up ${outcome}${throttle === undefined ? '' : ', throttle put back'}`);
       return { remains: [] };
     },
   };

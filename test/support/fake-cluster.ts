@@ -61,6 +61,8 @@ export class FakeCluster implements Cluster {
   readonly indexList: IndexInfo[] = [];
   readonly aliasMap: Record<string, Record<string, AliasDefinition>> = {};
   readonly settingsOf: Record<string, Record<string, string | readonly string[]>> = {};
+  /** Of the whole cluster. */
+  readonly transient: Record<string, string> = {};
   readonly registered: Record<string, RepositoryDefinition> = {};
   /** By `repository/snapshot`. */
   readonly snapshots: Record<string, SnapshotInfo> = {};
@@ -123,6 +125,17 @@ export class FakeCluster implements Cluster {
 
   settings(names: readonly string[]): Promise<Record<string, FlatSettings>> {
     return this.doing('settings', () => Object.fromEntries(names.map((name) => [name, { ...this.settingsOf[name] }])));
+  }
+
+  transientSetting(name: string): Promise<string | undefined> {
+    return this.doing('transientSetting', () => this.transient[name]);
+  }
+
+  setTransientSetting(name: string, value: string | null): Promise<void> {
+    return this.changing('setTransientSetting', `${name} ${value}`, () => {
+      if (value === null) delete this.transient[name];
+      else this.transient[name] = value;
+    });
   }
 
   updateSettings(

@@ -370,3 +370,19 @@ describe('after commit', () => {
     expect(journal.calls).not.toContain('unblock source');
   });
 });
+
+describe("the target's own throttle", () => {
+  test.each([
+    ['put back when it was raised', () => Promise.resolve({ recovery: '40mb' })],
+    ['put back too when nobody knows whether it was raised', () => Promise.reject(refused)],
+  ])('is %s', async (_, raiseThrottle) => {
+    const { handle, journal } = await frozen({
+      settings: { changesThrottle: true },
+      replace: () => ({ raiseThrottle }),
+    });
+    await handle.result();
+    expect(journal.calls.indexOf('read throttle')).toBeLessThan(journal.calls.indexOf('scope 0'));
+    expect(journal.calls).toContain('clean up done, throttle put back');
+  });
+  const refused = ApplicationFailure.nonRetryable('the service refuses it', 'Configuration');
+});

@@ -35,7 +35,7 @@ describe('limits', () => {
     [{ byHour: [1_000_000] }, 'byHour: must hold 24 items, one for each hour of the day in UTC'],
     [{ byHour: byHour.map((n, h) => (h === 3 ? 'fast' : n)) }, 'byHour[3]: '],
     [{ bytesPersecond: 1_000_000 }, 'bytesPersecond: is not a known key'],
-    [{ restoreBytesPerSecond: 1_000_000 }, 'restoreBytesPerSecond: has not landed yet'],
+    [{ restoreBytesPerSecond: 1_000_000 }, 'restoreBytesPerSecond: is set by the plan, for the whole migration'],
   ])('%j are refused with a sentence', (raw, sentence) => {
     expect(() => parseLimits(raw)).toThrow(sentence);
   });

@@ -32,6 +32,7 @@ describe('a plan', () => {
       repository: { ...minimal.repository, work: 'snapferry-work' },
       rounds: { everyMs: 15 * 60_000 },
       limits: {},
+      throttles: {},
       restore: { strategy: 'close', everyRound: true, settings: {}, dropSettings: [], aliases: 'switchover' },
       cutover: {
         freezeAtMostMs: 20 * 60_000,
@@ -80,6 +81,7 @@ describe('a plan', () => {
       repository: { ...repository, source: { ...repository.source, basePath: '' } },
       rounds: { everyMs: 20_000, atMost: 3 },
       limits,
+      throttles: {},
       restore,
       cutover: { ...rest, freezeAtMostMs: 90 * 60_000 },
       cleanup,
@@ -141,9 +143,6 @@ describe('a feature that has not landed is refused as such, by its path:', () =>
   const webhook = { switchover: { webhook: 'pager' } };
   it.each<[string, Record<string, unknown>]>([
     ['rounds.window', { rounds: { window: { from: '22:00', to: '06:00', timeZone: 'Asia/Singapore' } } }],
-    ['limits.snapshotBytesPerSecond', { limits: { snapshotBytesPerSecond: 1_000_000 } }],
-    ['limits.restoreBytesPerSecond', { limits: { restoreBytesPerSecond: 1_000_000 } }],
-    ['limits.recoveryBytesPerSecond', { limits: { recoveryBytesPerSecond: 1_000_000 } }],
     ['restore.strategy', { restore: { strategy: 'replace' } }],
     ['restore.strategy', { restore: { strategy: 'alias' } }],
     ['restore.rename', { restore: { rename: { 'logs-*': 'aws-logs-*' } } }],
@@ -258,4 +257,14 @@ describe('places in stores', () => {
     expect(() => parsePlan(place({ store: 'a' }, target, 'work'))).not.toThrow();
     expect(() => parsePlan(place({ store: 'b', basePath: 'x' }, target, 'x/work'))).not.toThrow();
   });
+});
+
+it('throttles of clusters are read with the limits, and refused where the registration is somebody else’s', () => {
+  const limits = { snapshotBytesPerSecond: 100_000_000, recoveryBytesPerSecond: 200_000_000 };
+  expect(parsePlan(withPart({ limits }))).toMatchObject({ limits: {}, throttles: limits });
+  const { repository } = withPart({}) as { repository: { source: object; target: object } };
+  const named = { ...repository, source: { ...repository.source, name: 'theirs' } };
+  expect(refusal(withPart({ limits, repository: named }))).toContain(
+    'limits.snapshotBytesPerSecond: is a setting of the registration, and repository.source.name is yours: set it there',
+  );
 });
