@@ -7,6 +7,7 @@ import { loadConfig } from '../config';
 import type { openDirectory as OpenDirectory, openStore as OpenStore } from '../storage';
 import type { Store } from '../storage/store';
 import type { audit as Audit, AuditCommand } from './audit';
+import type { check as Check } from './check';
 import type { copy as Copy } from './copy';
 import type { evidenceFileOf as EvidenceFileOf } from './evidence';
 import type { inspect as Inspect } from './inspect';
@@ -108,10 +109,23 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     run: runWorkerCommand,
   },
   check: {
-    usage: 'check PLAN [--json] [--export DIR]',
+    usage: 'check PLAN [--json]',
     summary: 'preflight a plan without Temporal',
-    details: [],
-    examples: ['npx snapferry check plan.json'],
+    details: [
+      'PLAN     the JSON file that a migration would be started with',
+      '--json   one JSON object: findings (check, verdict, subject, seen, remedy), indices, excluded',
+      '',
+      'Checks what a migration checks before it touches anything, and lists what was found: ok, warning, refused.',
+      'Ends with 1 when something would keep the migration from starting. Nothing is changed; the target store sees one',
+      'object that is written and deleted again.',
+    ],
+    examples: [
+      'SNAPFERRY_CONFIG=connections.yaml npx snapferry check plan.json',
+      'npx snapferry check plan.json --json',
+    ],
+    options: { json: { type: 'boolean', default: false } },
+    takes: ['PLAN'],
+    run: runCheck,
   },
   inspect: {
     usage: 'inspect STORE [--base-path PATH] [--snapshot NAME] [--manifest] [--json]',
@@ -349,6 +363,13 @@ async function storeOf(given: string, terminal: Terminal): Promise<Store> {
   };
   if (given.startsWith('dir:')) return openDirectory(path.resolve(given.slice('dir:'.length)));
   return openStore((await loadConfig(terminal.env)).store(given));
+}
+
+async function runCheck({ values, positionals }: Given, terminal: Terminal): Promise<void> {
+  const { check } = load('./check') as { check: typeof Check };
+  const config = await loadConfig(terminal.env);
+  const options = { json: values['json'] === true };
+  await check(positionals[0] ?? '', config, options, terminal.out, terminal.interruption());
 }
 
 async function runUnfreeze({ positionals }: Given, terminal: Terminal): Promise<void> {

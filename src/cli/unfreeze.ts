@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Config } from '../config';
 import { ConfigurationError } from '../domain/errors';
@@ -21,6 +20,7 @@ import {
 import type { PlanFile, StepDeps } from '../steps/migration';
 import { openDeps } from '../steps/open';
 import type { FreezeRecord } from '../steps/work-files';
+import { readPlan } from './plan-file';
 
 /**
  * `snapferry unfreeze PLAN`: undoes the freezes of a plan without Temporal, for the day when no worker is alive. Each
@@ -42,14 +42,6 @@ export async function unfreeze(
     await releaseFreezes(deps, plan, write, signal);
   } finally {
     await deps.close();
-  }
-}
-
-async function readPlan(planFile: string): Promise<unknown> {
-  try {
-    return JSON.parse(await readFile(planFile, 'utf8'));
-  } catch (cause) {
-    throw new ConfigurationError('The plan cannot be read as JSON', { subject: { file: planFile }, cause });
   }
 }
 

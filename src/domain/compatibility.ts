@@ -6,6 +6,8 @@
  * 2. The version that created each index ({@link checkIndexVersion}); an upgrade of the cluster does not change it.
  */
 
+import type { Objection } from './objections';
+
 export type Distribution = 'elasticsearch' | 'opensearch';
 
 /** What is needed of a cluster here; the port's `ClusterInfo` is one. */
@@ -64,7 +66,7 @@ export function describeVersion(version: Version): string {
 }
 
 /**
- * Whether the target can restore a snapshot that the source writes; sentences with remedies, empty when it can.
+ * Whether the target can restore a snapshot that the source writes; why not, empty when it can.
  *
  * | source -> target | answer |
  * |---|---|
@@ -80,7 +82,7 @@ export function describeVersion(version: Version): string {
 export function checkVersions(clusters: {
   readonly source: VersionedCluster;
   readonly target: VersionedCluster;
-}): string[] {
+}): Objection[] {
   const source = parseVersion(clusters.source);
   const target = parseVersion(clusters.target);
   if (source === undefined) return [unreadable('source', clusters.source)];
@@ -91,43 +93,53 @@ export function checkVersions(clusters: {
   return window === undefined
     ? []
     : [
-        `The target (${describeVersion(target)}) cannot restore snapshots of the source (${describeVersion(source)}): ${window}`,
+        {
+          seen: `The target (${describeVersion(target)}) cannot restore snapshots of the source (${describeVersion(source)}): ${window.seen}`,
+          remedy: window.remedy,
+        },
       ];
 }
 
 /** Whether the target can hold an index that was created by the version of that id; as {@link checkVersions}. */
-export function checkIndexVersion(index: string, createdVersionId: number, target: VersionedCluster): string[] {
+export function checkIndexVersion(index: string, createdVersionId: number, target: VersionedCluster): Objection[] {
   const reader = parseVersion(target);
   if (reader === undefined) return [unreadable('target', target)];
   const created = parseVersionId(createdVersionId);
   const window = windowProblem(created, reader);
   if (window === undefined) return [];
   return [
-    `Index '${index}' was created by ${describeVersion(created)} and cannot be restored into ${describeVersion(reader)}: ` +
-      `${window}; or leave it out with "-${index}"`,
+    {
+      seen: `Index '${index}' was created by ${describeVersion(created)} and cannot be restored into ${describeVersion(reader)}: ${window.seen}`,
+      remedy: `${window.remedy}; or leave it out with "-${index}"`,
+    },
   ];
 }
 
-function unreadable(side: string, cluster: VersionedCluster): string {
-  return `The ${side} cluster calls its version '${cluster.version}', which is not of the form major.minor.patch: check its url`;
+function unreadable(side: string, cluster: VersionedCluster): Objection {
+  return {
+    seen: `The ${side} cluster calls its version '${cluster.version}', which is not of the form major.minor.patch`,
+    remedy: 'check its url',
+  };
 }
 
-function unreadFormat(source: Version): string | undefined {
+function unreadFormat(source: Version): Objection | undefined {
   if (source.distribution === 'opensearch' || (source.major >= 5 && source.major <= 8)) return undefined;
-  return (
-    `The source is ${describeVersion(source)}, but snapferry reads the snapshot repositories of Elasticsearch 5.0 to 8.x ` +
-    'and of OpenSearch: move it to one of these versions first'
-  );
+  return {
+    seen: `The source is ${describeVersion(source)}, but snapferry reads the snapshot repositories of Elasticsearch 5.0 to 8.x and of OpenSearch`,
+    remedy: 'move it to one of these versions first',
+  };
 }
 
-/** Why `reader` refuses what `writer` wrote or created, with a remedy; undefined when it does not. */
-function windowProblem(writer: Version, reader: Version): string | undefined {
+/** Why `reader` refuses what `writer` wrote or created; undefined when it does not. */
+function windowProblem(writer: Version, reader: Version): Objection | undefined {
   if (writer.distribution !== reader.distribution) {
     return writer.distribution === 'opensearch'
       ? openSearchToElasticsearch()
       : elasticsearchToOpenSearch(writer, reader);
   }
-  if (isOlder(reader, writer)) return `a target must not be older. Upgrade it to ${describeVersion(writer)} or later`;
+  if (isOlder(reader, writer)) {
+    return { seen: 'a target must not be older', remedy: `upgrade it to ${describeVersion(writer)} or later` };
+  }
   if (generation(reader) - generation(writer) >= 2) return twoMajorsApart(writer, reader);
   if (
     writer.distribution === 'elasticsearch' &&
@@ -135,43 +147,58 @@ function windowProblem(writer: Version, reader: Version): string | undefined {
     reader.major === 7 &&
     (reader.minor ?? 0) < 2
   ) {
-    return 'Elasticsearch 6.8 is younger than 7.0 and 7.1. Upgrade the target to 7.2 or later';
+    return { seen: 'Elasticsearch 6.8 is younger than 7.0 and 7.1', remedy: 'upgrade the target to 7.2 or later' };
   }
   return undefined;
 }
 
-function openSearchToElasticsearch(): string {
-  return (
-    'OpenSearch writes version ids above any of Elasticsearch, which therefore takes its snapshots for future ones. ' +
-    'Choose an OpenSearch target, or reindex from remote'
-  );
+function openSearchToElasticsearch(): Objection {
+  return {
+    seen: 'OpenSearch writes version ids above any of Elasticsearch, which therefore takes its snapshots for future ones',
+    remedy: 'choose an OpenSearch target, or reindex from remote',
+  };
 }
 
-function elasticsearchToOpenSearch(writer: Version, reader: Version): string | undefined {
+function elasticsearchToOpenSearch(writer: Version, reader: Version): Objection | undefined {
   const minor = writer.minor ?? 0;
-  if (reader.major >= 3)
-    return `OpenSearch ${reader.major}.x takes no index of Elasticsearch. Go through OpenSearch 2.x and reindex there`;
+  if (reader.major >= 3) {
+    return {
+      seen: `OpenSearch ${reader.major}.x takes no index of Elasticsearch`,
+      remedy: 'go through OpenSearch 2.x and reindex there',
+    };
+  }
   if (writer.major > 7 || (writer.major === 7 && minor >= 12)) {
-    return 'OpenSearch does not read the repository format of Elasticsearch 7.12 and later. Reindex from remote instead';
+    return {
+      seen: 'OpenSearch does not read the repository format of Elasticsearch 7.12 and later',
+      remedy: 'reindex from remote instead',
+    };
   }
   if (reader.major === 2 && writer.major === 7 && minor > 10) {
-    return 'OpenSearch 2.x takes Elasticsearch 7.0 to 7.10. Choose an OpenSearch 1.x target and upgrade it afterwards';
+    return {
+      seen: 'OpenSearch 2.x takes Elasticsearch 7.0 to 7.10',
+      remedy: 'choose an OpenSearch 1.x target and upgrade it afterwards',
+    };
   }
   const oldest = reader.major === 1 ? 6 : 7;
   return writer.major >= oldest
     ? undefined
-    : `OpenSearch ${reader.major}.x takes nothing older than Elasticsearch ${oldest}.0. Bring it to Elasticsearch ${oldest}.x and reindex there first`;
+    : {
+        seen: `OpenSearch ${reader.major}.x takes nothing older than Elasticsearch ${oldest}.0`,
+        remedy: `bring it to Elasticsearch ${oldest}.x and reindex there first`,
+      };
 }
 
-function twoMajorsApart(writer: Version, reader: Version): string {
+function twoMajorsApart(writer: Version, reader: Version): Objection {
   const [product, majors] = LINES[reader.distribution];
   const archive = product === 'Elasticsearch' && reader.major >= 8 && writer.major >= 5 && writer.major < 7;
-  return (
-    `a version takes what its own and the previous major version created` +
-    (archive ? ' (an archive index, read-only and licensed, is no migration)' : '') +
-    `. Choose an ${product} ${writer.major}.x or ${majors[generation(writer) + 1]}.x target, ` +
-    `or reindex in ${majors[generation(reader) - 1]}.x first`
-  );
+  return {
+    seen:
+      'a version takes what its own and the previous major version created' +
+      (archive ? ' (an archive index, read-only and licensed, is no migration)' : ''),
+    remedy:
+      `choose an ${product} ${writer.major}.x or ${majors[generation(writer) + 1]}.x target, ` +
+      `or reindex in ${majors[generation(reader) - 1]}.x first`,
+  };
 }
 
 /** Major versions that exist, in order: Elasticsearch went from 2.x to 5.x. */

@@ -1,3 +1,5 @@
+import type { Objection } from './objections';
+
 /** Which concrete indices a plan's list of names and patterns means. */
 
 export interface ResolvedPatterns {
@@ -49,19 +51,18 @@ export function resolvePatterns(patterns: readonly string[], names: readonly str
 }
 
 /**
- * One sentence per item that names an alias. Aliases are refused because a restore brings back indices: what an alias
+ * The items that name an alias. Aliases are refused because a restore brings back indices: what an alias
  * points at may change between rounds, and its name must stay free on the target.
  */
 export function aliasFaults(
   patterns: readonly string[],
   aliases: Readonly<Record<string, readonly string[]>>,
-): string[] {
+): (Objection & { readonly name: string })[] {
   return patterns.flatMap((pattern) => {
     const name = pattern.replace(/^-/, '');
     if (!Object.hasOwn(aliases, name)) return [];
-    return [
-      `indices: '${name}' is an alias: name its indices instead: ${[...(aliases[name] ?? [])].sort().join(', ')}`,
-    ];
+    const remedy = `name its indices instead: ${[...(aliases[name] ?? [])].sort().join(', ')}`;
+    return [{ name, seen: `indices: '${name}' is an alias`, remedy }];
   });
 }
 

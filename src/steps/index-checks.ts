@@ -1,4 +1,5 @@
 import { checkIndexVersion } from '../domain/compatibility';
+import type { Objection } from '../domain/objections';
 import type { ResolvedPlan } from '../domain/plan';
 import { aliasFaults, resolvePatterns } from '../domain/patterns';
 import type { Cluster, ClusterInfo, FlatSettings, IndexInfo } from '../elasticsearch/cluster';
@@ -12,23 +13,38 @@ import type { OwnerFile, ScopedIndex } from './work-files';
 
 const OWNERS_AT_ONCE = 16;
 
+export interface MatchingIndices {
+  readonly indices: readonly IndexInfo[];
+  /** The other indices of the source, each with the reason. */
+  readonly excluded: readonly { readonly name: string; readonly because: string }[];
+  readonly unmatched: readonly string[];
+}
+
 /** The indices of the source that the plan's patterns mean, sorted by name. Patterns that name aliases are problems. */
 export async function matchingIndices(
   plan: ResolvedPlan,
   source: Cluster,
   findings: Findings,
   signal: AbortSignal,
-): Promise<{ readonly indices: readonly IndexInfo[]; readonly unmatched: readonly string[] }> {
+): Promise<MatchingIndices> {
   const all = new Map((await source.indices(signal)).map((index) => [index.name, index]));
   const aliases = await source.allAliases(signal);
   const faults = aliasFaults(plan.indices, aliases);
-  for (const fault of faults) findings.problem(fault);
-  const { included, unmatched } = resolvePatterns(plan.indices, [...all.keys()]);
+  for (const fault of faults) findings.refuse('scope', fault.name, fault);
+  const { included, excluded, unmatched } = resolvePatterns(plan.indices, [...all.keys()]);
   return {
     indices: included.map((name) => all.get(name)!),
+    excluded: [...excluded, ...unnamed(all.keys(), [...included, ...excluded.map(({ name }) => name)])],
     // An alias matches no index; it has been refused by name already.
     unmatched: unmatched.filter((pattern) => !Object.hasOwn(aliases, pattern)),
   };
+}
+
+function unnamed(all: Iterable<string>, known: readonly string[]): MatchingIndices['excluded'] {
+  const named = new Set(known);
+  return [...all]
+    .filter((name) => !named.has(name))
+    .map((name) => ({ name, because: 'no item of the plan matches it' }));
 }
 
 export interface Ends {
@@ -49,37 +65,35 @@ export async function checkIndices(
   const settings = open.length === 0 ? {} : await ends.source.settings(open, signal);
   const there = await surveyTarget(indices, ends, signal);
   for (const index of indices) {
-    for (const problem of [...onSource(index, settings[index.name] ?? {}), ...onTarget(index, there)]) {
-      findings.problem(problem);
+    const { name } = index;
+    for (const objection of onSource(index, settings[name] ?? {})) findings.refuse('indices', name, objection);
+    for (const objection of onTarget(index, there)) findings.refuse('target', name, objection);
+    for (const objection of checkIndexVersion(name, index.createdVersionId, ends.targetInfo)) {
+      findings.refuse('indices', name, objection);
     }
-    for (const problem of checkIndexVersion(index.name, index.createdVersionId, ends.targetInfo))
-      findings.problem(problem);
     if (index.blocks.length > 0) {
-      findings.warn(
-        `Index '${index.name}' is blocked on the source already (${index.blocks.join(', ')}): that is left as it is`,
-      );
+      findings.warn('indices', name, {
+        seen: `Index '${name}' is blocked on the source already (${index.blocks.join(', ')})`,
+        remedy: 'that is left as it is',
+      });
     }
   }
 }
 
-function onSource(index: IndexInfo, settings: FlatSettings): string[] {
-  const leaveOut = `or leave it out with "-${index.name}"`;
-  if (!index.open) return [`Index '${index.name}' is closed on the source: open it, ${leaveOut}`];
-  const problems: string[] = [];
-  if (index.health === 'red') {
-    problems.push(
-      `Index '${index.name}' is red on the source, so no snapshot of it can be whole: mend it, ${leaveOut}`,
-    );
+function onSource({ name, open, health }: IndexInfo, settings: FlatSettings): Objection[] {
+  const found: Objection[] = [];
+  const object = (seen: string, remedy: string) =>
+    found.push({ seen: `Index '${name}' is ${seen}`, remedy: `${remedy}, or leave it out with "-${name}"` });
+  if (!open) {
+    object('closed on the source', 'open it');
+    return found;
   }
+  if (health === 'red') object('red on the source, so no snapshot of it can be whole', 'mend it');
   if (String(settings['index.frozen']) === 'true') {
-    problems.push(
-      `Index '${index.name}' is frozen on the source: unfreeze it (POST ${index.name}/_unfreeze), ${leaveOut}`,
-    );
+    object('frozen on the source', `unfreeze it (POST ${name}/_unfreeze)`);
   }
-  if (settings['index.store.type'] === 'snapshot') {
-    problems.push(`Index '${index.name}' is a mounted snapshot: move the index it was taken of, ${leaveOut}`);
-  }
-  return problems;
+  if (settings['index.store.type'] === 'snapshot') object('a mounted snapshot', 'move the index it was taken of');
+  return found;
 }
 
 interface TargetSurvey {
@@ -104,7 +118,7 @@ async function surveyTarget(indices: readonly IndexInfo[], ends: Ends, signal: A
 }
 
 /** On the target a name is free, or what has it was restored by us; all else is a stranger's and never touched. */
-function onTarget({ name }: IndexInfo, survey: TargetSurvey): string[] {
+function onTarget({ name }: IndexInfo, survey: TargetSurvey): Objection[] {
   const owner = survey.owners.get(name);
   if (owner !== undefined && owner.firstRunId !== survey.claimant.firstRunId) {
     return [refusal(`The target index '${name}'`, owner, indexKey(survey.claimant, name))];
@@ -112,14 +126,19 @@ function onTarget({ name }: IndexInfo, survey: TargetSurvey): string[] {
   const behind = Object.hasOwn(survey.aliases, name) ? survey.aliases[name] : undefined;
   if (behind !== undefined) {
     return [
-      `The target has an alias '${name}' (of ${behind.join(', ')}), which is a stranger's: remove it there, or leave out "${name}"`,
+      {
+        seen: `The target has an alias '${name}' (of ${behind.join(', ')}), which is a stranger's`,
+        remedy: `remove it there, or leave out "${name}"`,
+      },
     ];
   }
   const existing = survey.indices.get(name);
   if (existing === undefined || owner?.uuids?.includes(existing.uuid) === true) return [];
   return [
-    `The target has an index '${name}' already (${existing.open ? 'open' : 'closed'}), which is a stranger's: ` +
-      `it is never restored over. Remove it there yourself, or leave out "${name}"`,
+    {
+      seen: `The target has an index '${name}' already (${existing.open ? 'open' : 'closed'}), which is a stranger's`,
+      remedy: `it is never restored over. Remove it there yourself, or leave out "${name}"`,
+    },
   ];
 }
 

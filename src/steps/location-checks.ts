@@ -20,13 +20,15 @@ type Place = ResolvedPlan['repository']['target'];
 
 /** Readable, and what lies there already: snapshots of others stay and are said. */
 export async function checkSourceLocation(store: Store, basePath: string, findings: Findings, signal: AbortSignal) {
-  await findings.attempt(async () => {
+  await findings.attempt('stores', store.description, async () => {
     const data = await newestRepositoryData(store, basePath, signal);
     const count = data?.snapshots.length ?? 0;
+    findings.ok('stores', store.description, `the source location '${basePath}' can be listed and read`);
     if (count === 0) return;
-    findings.warn(
-      `The source location '${basePath}' of ${store.description} already holds ${count} snapshot(s): they stay, and are not copied`,
-    );
+    findings.warn('stores', store.description, {
+      seen: `The source location '${basePath}' of ${store.description} already holds ${count} snapshot(s)`,
+      remedy: 'they stay, and are not copied',
+    });
   });
 }
 
@@ -34,7 +36,7 @@ export async function checkSourceLocation(store: Store, basePath: string, findin
 export async function probeTarget(store: Store, prefix: string, findings: Findings, signal: AbortSignal) {
   // A name of its own for each attempt: two that probe at once must not delete each other's.
   const key = `${prefix}/probe-${randomUUID()}`;
-  await findings.attempt(async () => {
+  await findings.attempt('stores', store.description, async () => {
     const body = Buffer.from('snapferry probe\n');
     await store.write(key, payload(body), { ifAbsent: true }, signal);
     try {
@@ -48,7 +50,10 @@ export async function probeTarget(store: Store, prefix: string, findings: Findin
       }
       const head = await store.head(key, signal);
       const bytes = await readBytes(store, key, signal);
-      if (head?.length === body.length && bytes?.equals(body) === true) return;
+      if (head?.length === body.length && bytes?.equals(body) === true) {
+        findings.ok('stores', store.description, 'a probe was written, refused a second time, read and deleted');
+        return;
+      }
       throw new ConfigurationError(
         'The target store does not give back what was just written: check the bucket, its proxy and its life-cycle rules',
         { subject: { store: store.description, key } },
@@ -68,11 +73,16 @@ export async function checkTargetLocation(
 ) {
   const { basePath } = plan.repository.target;
   const shared = isShared(plan);
-  await findings.attempt(async () => {
+  const subject = claimant.store.description;
+  await findings.attempt('stores', subject, async () => {
     const owner = await readLocationOwner(claimant, basePath, signal);
     if (owner?.firstRunId === claimant.firstRunId) return;
     if (owner !== undefined) {
-      findings.problem(refusal(`The target location '${basePath}'`, owner, locationKey(claimant, basePath)));
+      findings.refuse(
+        'stores',
+        subject,
+        refusal(`The target location '${basePath}'`, owner, locationKey(claimant, basePath)),
+      );
       return;
     }
     if (shared) return;
@@ -80,10 +90,10 @@ export async function checkTargetLocation(
     if (found === undefined) return;
     const { store } = claimant;
     const holds = (await holdsRepository(store, basePath, signal)) ? 'a snapshot repository' : 'other files';
-    findings.problem(
-      `The target location '${basePath}' of ${store.description} holds ${holds} that no migration of ours wrote ` +
-        `(${found}): choose an empty basePath`,
-    );
+    findings.refuse('stores', subject, {
+      seen: `The target location '${basePath}' of ${store.description} holds ${holds} that no migration of ours wrote (${found})`,
+      remedy: 'choose an empty basePath',
+    });
   });
 }
 
@@ -111,8 +121,8 @@ export async function checkRegistrations(checks: RegistrationChecks, findings: F
   const { plan, source, target } = checks;
   const { source: from, target: to } = plan.repository;
   refuseTwoNames(checks, findings);
-  const onSource = await findings.attempt(() => source.repositories(signal));
-  const onTarget = await findings.attempt(() => target.repositories(signal));
+  const onSource = await findings.attempt('repositories', source.name, () => source.repositories(signal));
+  const onTarget = await findings.attempt('repositories', target.name, () => target.repositories(signal));
   if (onSource !== undefined) {
     await checkNamed(checks, source.name, from, onSource, findings);
     warnOfSecondWriter(checks, onSource, findings);
@@ -133,20 +143,25 @@ async function checkNamed(
   all: Registrations,
   findings: Findings,
 ) {
-  const expected = await findings.attempt(() =>
+  const expected = await findings.attempt('repositories', cluster, () =>
     checks.config.repositoryDefinition(place.store, cluster, place.basePath),
   );
   if (place.name === undefined) return;
   const registered = all[place.name];
   if (registered === undefined) {
-    findings.problem(`Cluster '${cluster}' has no repository '${place.name}': register it, or leave out its name`);
+    findings.refuse('repositories', cluster, {
+      seen: `Cluster '${cluster}' has no repository '${place.name}'`,
+      remedy: 'register it, or leave out its name',
+    });
     return;
   }
   if (expected === undefined || sameLocation(registered, expected)) return;
-  findings.problem(
-    `Repository '${place.name}' of cluster '${cluster}' lies at ${locationOf(registered)}, the plan's store and ` +
-      `basePath at ${locationOf(expected)}: correct one of them`,
-  );
+  findings.refuse('repositories', cluster, {
+    seen:
+      `Repository '${place.name}' of cluster '${cluster}' lies at ${locationOf(registered)}, the plan's store and ` +
+      `basePath at ${locationOf(expected)}`,
+    remedy: 'correct one of them',
+  });
 }
 
 function refuseWritable(checks: RegistrationChecks, cluster: string, all: Registrations, findings: Findings) {
@@ -158,10 +173,10 @@ function refuseWritable(checks: RegistrationChecks, cluster: string, all: Regist
   if (expected === undefined) return;
   for (const [name, registered] of Object.entries(all)) {
     if (isReadOnly(registered) || !sameLocation(registered, expected)) continue;
-    findings.problem(
-      `Repository '${name}' of cluster '${cluster}' may write to the target location ${locationOf(expected)}: ` +
-        'remove that registration, or register it with readonly: true',
-    );
+    findings.refuse('repositories', cluster, {
+      seen: `Repository '${name}' of cluster '${cluster}' may write to the target location ${locationOf(expected)}`,
+      remedy: 'remove that registration, or register it with readonly: true',
+    });
   }
 }
 
@@ -172,10 +187,10 @@ function warnOfSecondWriter({ config, plan, source }: RegistrationChecks, all: R
   if (expected === undefined || place.name !== undefined) return;
   for (const [name, registered] of Object.entries(all)) {
     if (isReadOnly(registered) || !sameLocation(registered, expected)) continue;
-    findings.warn(
-      `Repository '${name}' of cluster '${source.name}' writes to the source location ${locationOf(expected)} too: ` +
-        `use it (repository.source.name: ${name}), or let nothing write there while the migration runs`,
-    );
+    findings.warn('repositories', source.name, {
+      seen: `Repository '${name}' of cluster '${source.name}' writes to the source location ${locationOf(expected)} too`,
+      remedy: `use it (repository.source.name: ${name}), or let nothing write there while the migration runs`,
+    });
   }
 }
 
@@ -184,10 +199,10 @@ function refuseTwoNames({ config, plan }: RegistrationChecks, findings: Findings
   const { source, target } = plan.repository;
   if (source.store === target.store || source.basePath !== target.basePath) return;
   if (!isSamePlace(config.store(source.store), config.store(target.store))) return;
-  findings.problem(
-    `Stores '${source.store}' and '${target.store}' are one place: for a repository that both clusters use name one ` +
-      'store on both sides, else choose another basePath',
-  );
+  findings.refuse('stores', target.store, {
+    seen: `Stores '${source.store}' and '${target.store}' are one place`,
+    remedy: 'for a repository that both clusters use name one store on both sides, else choose another basePath',
+  });
 }
 
 /** The same blobs, whatever the endpoint: a bucket of OSS has its name alone in the world, one of S3 at its endpoint. */

@@ -1,5 +1,7 @@
 import { ConfigurationError } from '../domain/errors';
 import { indexOwnerKey, locationOwnerKey } from '../domain/names';
+import { sentenceOf } from '../domain/objections';
+import type { Objection } from '../domain/objections';
 import type { Store } from '../storage/store';
 import type { StepContext } from './context';
 import { createJson, readJson, writeJson } from './files';
@@ -51,7 +53,7 @@ export async function assertOwnsLocation(migration: Migration, context: StepCont
   throw new ConfigurationError(
     owner === undefined
       ? `The target location '${basePath}' is claimed by nobody any more: its owner file was removed while this migration ran`
-      : refusal(`The target location '${basePath}'`, owner, key),
+      : sentenceOf(refusal(`The target location '${basePath}'`, owner, key)),
     { subject: { store: migration.targetStore.description, key } },
   );
 }
@@ -78,7 +80,7 @@ export async function requireOwnIndex(claimant: Claimant, index: string, signal:
   throw new ConfigurationError(
     owner === undefined
       ? `The target index '${index}' is not claimed by this migration: its owner file was removed while it ran`
-      : refusal(`The target index '${index}'`, owner, key),
+      : sentenceOf(refusal(`The target index '${index}'`, owner, key)),
     { subject: { index, store: claimant.store.description, key } },
   );
 }
@@ -126,11 +128,11 @@ export async function releaseOwnership(claimant: Claimant, claims: Claims, signa
 }
 
 /** What an operator is told when another migration holds the claim. */
-export function refusal(what: string, owner: OwnerFile, key: string): string {
-  return (
-    `${what} belongs to migration '${owner.migration}' (first run ${owner.firstRunId}): ` +
-    `choose another, or, when that migration is over and its copy is not needed, remove its claim '${key}'`
-  );
+export function refusal(what: string, owner: OwnerFile, key: string): Objection {
+  return {
+    seen: `${what} belongs to migration '${owner.migration}' (first run ${owner.firstRunId})`,
+    remedy: `choose another, or, when that migration is over and its copy is not needed, remove its claim '${key}'`,
+  };
 }
 
 export function locationKey(claimant: Claimant, basePath: string): string {
@@ -147,7 +149,7 @@ async function claim(claimant: Claimant, key: string, what: string, signal: Abor
   const owner = await readOwner(claimant, key, signal);
   if (owner?.firstRunId === firstRunId) return false;
   if (owner === undefined) return claim(claimant, key, what, signal);
-  throw new ConfigurationError(refusal(what, owner, key), {
+  throw new ConfigurationError(sentenceOf(refusal(what, owner, key)), {
     subject: { store: store.description, migration: owner.migration },
   });
 }

@@ -1,17 +1,14 @@
-import { checkVersions, describeVersion, parseVersion } from '../domain/compatibility';
 import { ConfigurationError, UnavailableError } from '../domain/errors';
 import type { PlanRef, PreflightInput, PreflightResult, Settings } from '../domain/exchange';
 import { registrationName, WorkKeys } from '../domain/names';
 import { parsePlan } from '../domain/plan';
 import type { ResolvedPlan } from '../domain/plan';
-import type { Cluster, ClusterInfo, IndexInfo } from '../elasticsearch/cluster';
-import type { Store } from '../storage/store';
+import type { ClusterInfo, IndexInfo } from '../elasticsearch/cluster';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
 import { createJson, digestOf, readBytes, requireJson, writeJson } from './files';
-import { Findings } from './findings';
-import { checkIndices, matchingIndices } from './index-checks';
-import { checkRegistrations, checkSourceLocation, checkTargetLocation, probeTarget } from './location-checks';
+import { claimantFor, inspect } from './inspection';
+import type { Inspection } from './inspection';
 import { fingerprintsOf } from './migration';
 import type { PlanFile, StepDeps } from './migration';
 import { claimIndex, claimLocation, releaseOwnership } from './ownership';
@@ -23,19 +20,19 @@ const SEARCH_ATTRIBUTES = ['SnapferryPhase', 'SnapferryRound', 'SnapferryNeedsOp
 const CLAIMS_AT_ONCE = 16;
 const WRITE_TIMEOUT_MS = 60_000;
 
-/** `preflight.json`: what a retry answers with, beside the plan. */
-interface PreflightFile {
-  readonly indices: number;
-  readonly bytes: number;
-  readonly warnings: readonly string[];
-}
-
-/** What preflight learned; nothing was changed on either side. */
-export interface Inspection {
+/** An inspection that found nothing against a start. */
+interface WholeInspection {
   readonly plan: ResolvedPlan;
   readonly source: ClusterInfo;
   readonly target: ClusterInfo;
   readonly indices: readonly IndexInfo[];
+  readonly warnings: readonly string[];
+}
+
+/** `preflight.json`: what a retry answers with, beside the plan. */
+interface PreflightFile {
+  readonly indices: number;
+  readonly bytes: number;
   readonly warnings: readonly string[];
 }
 
@@ -49,7 +46,7 @@ export async function preflight(deps: StepDeps, input: PreflightInput, context: 
   const plan = parsePlan(input.plan);
   const done = await resultOfPredecessor(deps, plan, input, context);
   if (done !== undefined) return done;
-  const inspection = await inspect(deps, plan, input, context);
+  const inspection = whole(await inspect(deps, plan, input, context));
   const store = deps.store(plan.repository.target.store);
   const claimant = claimantFor(store, plan, inspection.target, input);
   await claimAll(claimant, inspection, context);
@@ -63,6 +60,17 @@ export async function preflight(deps: StepDeps, input: PreflightInput, context: 
   throw new UnavailableError('The target store does not show what was just written', {
     subject: { store: store.description, key: keys.plan },
   });
+}
+
+/** Throws what an inspection has found against a start. */
+function whole(inspection: Inspection): WholeInspection {
+  const { findings, source, target, indices } = inspection;
+  findings.refuseIfAny(
+    findings.all.some(({ check, verdict }) => check === 'connections' && verdict === 'refused')
+      ? 'The plan names what the connections file does not:'
+      : 'The migration can not start; nothing was changed:',
+  );
+  return { plan: inspection.plan, source: source!, target: target!, indices: indices!, warnings: findings.warnings };
 }
 
 function preflightKey(keys: WorkKeys): string {
@@ -124,12 +132,12 @@ function settingsOf(plan: ResolvedPlan, searchAttributes: readonly string[]): Se
   };
 }
 
-function preflightFile({ indices, warnings }: Inspection): PreflightFile {
+function preflightFile({ indices, warnings }: WholeInspection): PreflightFile {
   const bytes = indices.reduce((sum, { primaryBytes }) => sum + (primaryBytes ?? 0), 0);
   return { indices: indices.length, bytes, warnings };
 }
 
-function planFile(deps: StepDeps, inspection: Inspection, input: PreflightInput): PlanFile {
+function planFile(deps: StepDeps, inspection: WholeInspection, input: PreflightInput): PlanFile {
   const { plan, source, target } = inspection;
   const registration = (side: 'source' | 'target') => {
     const { name } = plan.repository[side];
@@ -145,17 +153,8 @@ function planFile(deps: StepDeps, inspection: Inspection, input: PreflightInput)
   };
 }
 
-function claimantFor(
-  store: Store,
-  plan: ResolvedPlan,
-  target: ClusterInfo,
-  { migration, firstRunId }: Pick<PreflightInput, 'migration' | 'firstRunId'>,
-): Claimant {
-  return { migration, firstRunId, store, work: plan.repository.work, targetUuid: target.uuid };
-}
-
 /** All or nothing: what a refused migration claimed would stand in the way of the next. */
-async function claimAll(claimant: Claimant, { plan, indices }: Inspection, context: StepContext): Promise<void> {
+async function claimAll(claimant: Claimant, { plan, indices }: WholeInspection, context: StepContext): Promise<void> {
   const { basePath } = plan.repository.target;
   const names = indices.map(({ name }) => name);
   assertMayAct(context, WRITE_TIMEOUT_MS);
@@ -172,144 +171,4 @@ async function claimAll(claimant: Claimant, { plan, indices }: Inspection, conte
     }
     throw error;
   }
-}
-
-/**
- * The checks alone, for `check` too. Leaves nothing behind but what the store may keep of a deleted probe object.
- * Throws as `preflight`.
- */
-export async function inspect(
-  deps: StepDeps,
-  plan: ResolvedPlan,
-  input: Pick<PreflightInput, 'migration' | 'firstRunId'>,
-  context: StepContext,
-): Promise<Inspection> {
-  const findings = new Findings();
-  const ends = await openEnds(deps, plan, findings);
-  findings.refuseIfAny('The plan names what the connections file does not:');
-  const infos = await new Checks(deps, plan, ends!, input, findings, context).run();
-  findings.refuseIfAny('The migration can not start; nothing was changed:');
-  return { plan, ...infos!, warnings: findings.warnings };
-}
-
-interface OpenEnds {
-  readonly source: Cluster;
-  readonly target: Cluster;
-  readonly sourceStore: Store;
-  readonly targetStore: Store;
-}
-
-async function openEnds(deps: StepDeps, plan: ResolvedPlan, findings: Findings): Promise<OpenEnds | undefined> {
-  const source = await findings.attempt(() => deps.cluster(plan.source));
-  const target = await findings.attempt(() => deps.cluster(plan.target));
-  const sourceStore = await findings.attempt(() => deps.store(plan.repository.source.store));
-  const targetStore = await findings.attempt(() => deps.store(plan.repository.target.store));
-  if (!source || !target || !sourceStore || !targetStore) return undefined;
-  return { source, target, sourceStore, targetStore };
-}
-
-class Checks {
-  constructor(
-    private readonly deps: StepDeps,
-    private readonly plan: ResolvedPlan,
-    private readonly ends: OpenEnds,
-    private readonly input: Pick<PreflightInput, 'migration' | 'firstRunId'>,
-    private readonly findings: Findings,
-    private readonly context: StepContext,
-  ) {}
-
-  /** `undefined` when something did not answer; then there are findings. */
-  async run(): Promise<Pick<Inspection, 'source' | 'target' | 'indices'> | undefined> {
-    const { source, target } = this.ends;
-    const sourceInfo = await this.check('source cluster', () => source.info(this.context.signal));
-    const targetInfo = await this.check('target cluster', () => target.info(this.context.signal));
-    if (sourceInfo !== undefined && targetInfo !== undefined) this.clusters(sourceInfo, targetInfo);
-    await this.stores(targetInfo);
-    await this.check('snapshots', () => this.snapshots());
-    const indices = await this.check('indices', () => this.indices(targetInfo));
-    if (sourceInfo === undefined || targetInfo === undefined || indices === undefined) return undefined;
-    return { source: sourceInfo, target: targetInfo, indices };
-  }
-
-  private check<T>(step: string, work: () => Promise<T>): Promise<T | undefined> {
-    this.context.progress({ step: `checking ${step}` });
-    return this.findings.attempt(work);
-  }
-
-  private clusters(source: ClusterInfo, target: ClusterInfo): void {
-    if (source.uuid === target.uuid) {
-      this.findings.problem(
-        `'${this.plan.source}' and '${this.plan.target}' are the same cluster (${source.uuid}): correct one of their urls`,
-      );
-    }
-    for (const problem of checkVersions({ source, target })) this.findings.problem(problem);
-    if (restoresInFull(target)) {
-      const version = parseVersion(target);
-      this.findings.warn(
-        `The target is ${version === undefined ? target.version : describeVersion(version)}: an index with updates or deletes is restored in full in every round and in the ` +
-          'freeze, however little changed; forecast the freeze by the size of the index',
-      );
-    }
-    for (const name of [this.plan.source, this.plan.target]) this.warnOfClearText(name);
-  }
-
-  private warnOfClearText(name: string): void {
-    const { url, auth } = this.deps.config.cluster(name);
-    const { protocol, hostname } = new URL(url);
-    if (protocol !== 'http:' || auth.type === 'none' || isLoopback(hostname)) return;
-    this.findings.warn(
-      `Cluster '${name}' is reached over http: its credentials and documents' names cross the network in clear text`,
-    );
-  }
-
-  private async stores(targetInfo: ClusterInfo | undefined): Promise<void> {
-    const { sourceStore, targetStore } = this.ends;
-    const { source, work } = this.plan.repository;
-    const { findings, context } = this;
-    context.progress({ step: 'checking stores' });
-    await checkSourceLocation(sourceStore, source.basePath, findings, context.signal);
-    await probeTarget(targetStore, WorkKeys.of(work, this.input.firstRunId).prefix, findings, context.signal);
-    await checkRegistrations({ config: this.deps.config, plan: this.plan, ...this.ends }, findings, context.signal);
-    if (targetInfo === undefined) return;
-    await checkTargetLocation(this.claimant(targetInfo), this.plan, findings, context.signal);
-  }
-
-  /** Nothing is known of a snapshot that runs: it may be a schedule that would meet each of our rounds. */
-  private async snapshots(): Promise<void> {
-    for (const { repository, snapshot } of await this.ends.source.runningSnapshots(this.context.signal)) {
-      this.findings.problem(
-        `Snapshot '${snapshot}' of repository '${repository}' runs on the source: start again when it has ended`,
-      );
-    }
-  }
-
-  private async indices(targetInfo: ClusterInfo | undefined): Promise<readonly IndexInfo[]> {
-    const { plan, findings, context } = this;
-    const { indices, unmatched } = await matchingIndices(plan, this.ends.source, findings, context.signal);
-    for (const pattern of unmatched) {
-      findings.problem(`indices: '${pattern}' matches no index of the source: correct it or leave it out`);
-    }
-    if (indices.length === 0 && unmatched.length === 0) {
-      findings.problem('indices: the exclusions leave no index over: take one of them out');
-    }
-    if (targetInfo === undefined) return indices;
-    const ends = { ...this.ends, targetInfo, claimant: this.claimant(targetInfo) };
-    await checkIndices(indices, ends, findings, context.signal);
-    return indices;
-  }
-
-  private claimant(targetInfo: ClusterInfo): Claimant {
-    return claimantFor(this.ends.targetStore, this.plan, targetInfo, this.input);
-  }
-}
-
-/** Measured: there a restore over soft deletes reuses nothing. */
-function restoresInFull({ distribution, version }: ClusterInfo): boolean {
-  if (distribution === 'opensearch') return true;
-  const [major = 0, minor = 0] = version.split('.').map(Number);
-  return major === 7 && minor <= 15;
-}
-
-function isLoopback(hostname: string): boolean {
-  return hostname === 'localhost' || hostname === '[::1]' || hostname.startsWith('127.');
 }

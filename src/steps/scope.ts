@@ -58,7 +58,10 @@ async function resolve(
   checkKnown(indices, known, findings);
   await checkIndices(joining, endsOf(migration), findings, context.signal);
   if (indices.length === 0)
-    findings.problem('No index of the plan is left on the source: bring one back, or abort the migration');
+    findings.refuse('scope', migration.plan.source, {
+      seen: 'No index of the plan is left on the source',
+      remedy: 'bring one back, or abort the migration',
+    });
   findings.refuseIfAny('The indices of this round can not be moved:');
   await claimAll(migration, indices, context);
   return { indices: indices.map(scoped) };
@@ -71,11 +74,16 @@ function checkKnown(indices: readonly IndexInfo[], known: ReadonlyMap<string, Sc
     if (before === undefined) continue;
     if (before.uuid !== uuid || before.shards !== shards) {
       const became = before.shards === shards ? '' : ` with ${shards} instead of ${before.shards} shards`;
-      findings.problem(
-        `Index '${name}' was deleted and created again on the source${became}, so the copy on the target is of another ` +
-          'index: abort this migration, remove the copy, and start a new one',
-      );
-    } else if (!open) findings.problem(`Index '${name}' was closed on the source: open it, then retry`);
+      findings.refuse('indices', name, {
+        seen: `Index '${name}' was deleted and created again on the source${became}, so the copy on the target is of another index`,
+        remedy: 'abort this migration, remove the copy, and start a new one',
+      });
+    } else if (!open) {
+      findings.refuse('indices', name, {
+        seen: `Index '${name}' was closed on the source`,
+        remedy: 'open it, then retry',
+      });
+    }
   }
 }
 

@@ -1,9 +1,11 @@
 import { checkIndexVersion, checkVersions, describeVersion, parseVersionId } from '../../../src/domain/compatibility';
+import { sentenceOf } from '../../../src/domain/objections';
 import type { VersionedCluster } from '../../../src/domain/compatibility';
 
 const elasticsearch = (version: string): VersionedCluster => ({ version, distribution: 'elasticsearch' });
 const openSearch = (version: string): VersionedCluster => ({ version, distribution: 'opensearch' });
-const problems = (source: VersionedCluster, target: VersionedCluster) => checkVersions({ source, target });
+const problems = (source: VersionedCluster, target: VersionedCluster) =>
+  checkVersions({ source, target }).map(sentenceOf);
 
 describe('version ids', () => {
   it.each([
@@ -68,8 +70,8 @@ describe('snapshots between other versions', () => {
     [elasticsearch('7.10.2'), openSearch('2.11.0'), undefined],
     [elasticsearch('7.11.0'), openSearch('2.11.0'), '7.0 to 7.10'],
     [elasticsearch('7.10.2'), openSearch('3.1.0'), 'no index of Elasticsearch'],
-    [openSearch('1.3.0'), elasticsearch('7.16.0'), 'Choose an OpenSearch target'],
-    [openSearch('2.11.0'), elasticsearch('8.19.0'), 'Choose an OpenSearch target'],
+    [openSearch('1.3.0'), elasticsearch('7.16.0'), 'choose an OpenSearch target'],
+    [openSearch('2.11.0'), elasticsearch('8.19.0'), 'choose an OpenSearch target'],
     [openSearch('1.3.0'), openSearch('2.11.0'), undefined],
     [openSearch('2.11.0'), openSearch('3.1.0'), undefined],
     [openSearch('1.3.0'), openSearch('3.1.0'), 'reindex in 2.x first'],
@@ -124,9 +126,9 @@ describe('indices by the version that created them', () => {
   });
 
   it('a refusal names the index, both versions and what to do', () => {
-    expect(checkIndexVersion('movies', 5050299, elasticsearch('7.10.2'))).toEqual([
+    expect(checkIndexVersion('movies', 5050299, elasticsearch('7.10.2')).map(sentenceOf)).toEqual([
       "Index 'movies' was created by Elasticsearch 5.5.2 and cannot be restored into Elasticsearch 7.10.2: a version takes " +
-        'what its own and the previous major version created. Choose an Elasticsearch 5.x or 6.x target, or reindex in 6.x first; ' +
+        'what its own and the previous major version created: choose an Elasticsearch 5.x or 6.x target, or reindex in 6.x first; ' +
         'or leave it out with "-movies"',
     ]);
   });

@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { sentenceOf } from '../../../src/domain/objections';
 import { aliasFaults, matchesPattern, resolvePatterns } from '../../../src/domain/patterns';
 
 const names = ['movies', 'logs-web-1', 'logs-web-2', 'logs-debug-1', '.kibana_1', '.tasks'];
@@ -38,7 +39,7 @@ describe('the indices of a plan', () => {
 
   it('an alias is refused with the indices behind it, excluded ones too', () => {
     const aliases = { logs: ['logs-web-2', 'logs-web-1'], films: ['movies'] };
-    expect(aliasFaults(['logs', 'logs-*', 'movies', '-films', 'constructor'], aliases)).toEqual([
+    expect(aliasFaults(['logs', 'logs-*', 'movies', '-films', 'constructor'], aliases).map(sentenceOf)).toEqual([
       "indices: 'logs' is an alias: name its indices instead: logs-web-1, logs-web-2",
       "indices: 'films' is an alias: name its indices instead: movies",
     ]);

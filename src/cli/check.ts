@@ -1,0 +1,70 @@
+import { randomUUID } from 'node:crypto';
+import type { Config } from '../config';
+import { ConfigurationError } from '../domain/errors';
+import { parsePlan } from '../domain/plan';
+import type { StepContext } from '../steps/context';
+import type { Finding } from '../steps/findings';
+import { inspect } from '../steps/inspection';
+import { openDeps } from '../steps/open';
+import { readPlan } from './plan-file';
+
+/** Whatever comes from a cluster may be long; an operator reads lines. */
+const EXCLUDED_SHOWN = 20;
+
+export interface CheckOptions {
+  /** One JSON object in place of lines: `{ findings, indices, excluded }`. */
+  readonly json: boolean;
+}
+
+/**
+ * `snapferry check PLAN`: what a migration checks before it touches anything, without Temporal. Every finding is told,
+ * then throws `ConfigurationError` when one of them would keep the migration from starting.
+ */
+export async function check(
+  planFile: string,
+  config: Config,
+  options: CheckOptions,
+  write: (line: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const plan = parsePlan(await readPlan(planFile));
+  const deps = openDeps(config);
+  const context: StepContext = { signal, progress: () => undefined, resumed: undefined, actUntil: Infinity };
+  try {
+    // No migration has this name or run, so that its claims and indices count as another's.
+    const who = { migration: 'snapferry check', firstRunId: `check-${randomUUID()}` };
+    const { findings, indices = [], excluded = [] } = await inspect(deps, plan, who, context);
+    if (options.json) {
+      write(JSON.stringify({ findings: findings.all, indices: indices.map(({ name }) => name), excluded }));
+    } else {
+      for (const line of linesOf(findings.all, excluded)) write(line);
+    }
+    const refused = findings.all.filter(({ verdict }) => verdict === 'refused').length;
+    if (refused > 0)
+      throw new ConfigurationError(`The migration would not start: ${refused} of the findings refuse it`);
+  } finally {
+    await deps.close();
+  }
+}
+
+const MARKS = { ok: 'ok     ', warning: 'warning', refused: 'REFUSED' } as const;
+
+/** What refuses comes last, where the eye is. */
+function linesOf(
+  findings: readonly Finding[],
+  excluded: readonly { readonly name: string; readonly because: string }[],
+): string[] {
+  const lines = (['ok', 'warning', 'refused'] as const).flatMap((wanted) =>
+    findings
+      .filter(({ verdict }) => verdict === wanted)
+      .flatMap(({ verdict, check: of, subject, seen, remedy }) => [
+        `${MARKS[verdict]}  ${of.padEnd(12)}  ${subject}: ${seen}`,
+        ...(remedy === undefined ? [] : [`${' '.repeat(23)}-> ${remedy}`]),
+      ]),
+  );
+  const left = excluded
+    .slice(0, EXCLUDED_SHOWN)
+    .map(({ name, because }) => `        not moved     ${name}: ${because}`);
+  if (excluded.length > left.length) left.push(`        and ${excluded.length - left.length} more are not moved`);
+  return [...left, ...lines];
+}

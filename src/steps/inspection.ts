@@ -1,0 +1,206 @@
+import { checkVersions, describeVersion, parseVersion } from '../domain/compatibility';
+import type { PreflightInput } from '../domain/exchange';
+import { WorkKeys } from '../domain/names';
+import { formatBytes } from '../domain/durations';
+import type { ResolvedPlan } from '../domain/plan';
+import type { Cluster, ClusterInfo, IndexInfo } from '../elasticsearch/cluster';
+import type { Store } from '../storage/store';
+import type { StepContext } from './context';
+import { Findings } from './findings';
+import { checkIndices, matchingIndices } from './index-checks';
+import type { MatchingIndices } from './index-checks';
+import { checkRegistrations, checkSourceLocation, checkTargetLocation, probeTarget } from './location-checks';
+import type { StepDeps } from './migration';
+import type { Claimant } from './ownership';
+
+/** The one list of checks, for the first step of a migration and for `snapferry check`. */
+
+/** What was found; nothing was changed on either side. What did not answer is undefined, and among the findings. */
+export interface Inspection {
+  readonly plan: ResolvedPlan;
+  readonly findings: Findings;
+  readonly source?: ClusterInfo | undefined;
+  readonly target?: ClusterInfo | undefined;
+  readonly indices?: readonly IndexInfo[] | undefined;
+  readonly excluded?: MatchingIndices['excluded'] | undefined;
+}
+
+type Who = Pick<PreflightInput, 'migration' | 'firstRunId'>;
+
+/** Checks everything that can be checked. Leaves nothing behind but what the store may keep of a deleted probe object. */
+export async function inspect(deps: StepDeps, plan: ResolvedPlan, who: Who, context: StepContext): Promise<Inspection> {
+  const findings = new Findings();
+  const ends = await openEnds(deps, plan, findings);
+  if (ends === undefined) return { plan, findings };
+  return { plan, findings, ...(await new Checks(deps, plan, ends, who, findings, context).run()) };
+}
+
+/** Who would claim location and indices. */
+export function claimantFor(
+  store: Store,
+  plan: ResolvedPlan,
+  target: ClusterInfo,
+  { migration, firstRunId }: Who,
+): Claimant {
+  return { migration, firstRunId, store, work: plan.repository.work, targetUuid: target.uuid };
+}
+
+interface OpenEnds {
+  readonly source: Cluster;
+  readonly target: Cluster;
+  readonly sourceStore: Store;
+  readonly targetStore: Store;
+}
+
+async function openEnds(deps: StepDeps, plan: ResolvedPlan, findings: Findings): Promise<OpenEnds | undefined> {
+  const cluster = (name: string) => findings.attempt('connections', name, () => deps.cluster(name));
+  const store = (name: string) => findings.attempt('connections', name, () => deps.store(name));
+  const { source: from, target: to } = plan.repository;
+  const source = await cluster(plan.source);
+  const target = await cluster(plan.target);
+  const sourceStore = await store(from.store);
+  const targetStore = await store(to.store);
+  if (!source || !target || !sourceStore || !targetStore) return undefined;
+  const names = [plan.source, plan.target, from.store, to.store];
+  findings.ok('connections', [...new Set(names)].join(', '), 'the connections file knows all that the plan names');
+  return { source, target, sourceStore, targetStore };
+}
+
+class Checks {
+  constructor(
+    private readonly deps: StepDeps,
+    private readonly plan: ResolvedPlan,
+    private readonly ends: OpenEnds,
+    private readonly who: Who,
+    private readonly findings: Findings,
+    private readonly context: StepContext,
+  ) {}
+
+  async run(): Promise<Omit<Inspection, 'plan' | 'findings'>> {
+    const source = await this.cluster(this.ends.source);
+    const target = await this.cluster(this.ends.target);
+    if (source !== undefined && target !== undefined) this.clusters(source, target);
+    await this.stores(target);
+    await this.snapshots();
+    const matching = await this.indices(target);
+    return { source, target, indices: matching?.indices, excluded: matching?.excluded };
+  }
+
+  private cluster(cluster: Cluster): Promise<ClusterInfo | undefined> {
+    this.context.progress({ step: `checking cluster ${cluster.name}` });
+    return this.findings.attempt('clusters', cluster.name, async () => {
+      const info = await cluster.info(this.context.signal);
+      const version = parseVersion(info);
+      const product = version === undefined ? info.version : describeVersion(version);
+      this.findings.ok('clusters', cluster.name, `answers as ${info.clusterName}, ${product}`);
+      return info;
+    });
+  }
+
+  private clusters(source: ClusterInfo, target: ClusterInfo): void {
+    const { plan, findings } = this;
+    if (source.uuid === target.uuid) {
+      findings.refuse('clusters', plan.target, {
+        seen: `'${plan.source}' and '${plan.target}' are the same cluster (${source.uuid})`,
+        remedy: 'correct one of their urls',
+      });
+    }
+    for (const objection of checkVersions({ source, target })) findings.refuse('clusters', plan.target, objection);
+    if (restoresInFull(target)) {
+      const version = parseVersion(target);
+      findings.warn('clusters', plan.target, {
+        seen:
+          `The target is ${version === undefined ? target.version : describeVersion(version)}: an index with updates or ` +
+          'deletes is restored in full in every round and in the freeze, however little changed',
+        remedy: 'forecast the freeze by the size of the index',
+      });
+    }
+    for (const name of [plan.source, plan.target]) this.warnOfClearText(name);
+  }
+
+  private warnOfClearText(name: string): void {
+    const { url, auth } = this.deps.config.cluster(name);
+    const { protocol, hostname } = new URL(url);
+    if (protocol !== 'http:' || auth.type === 'none' || isLoopback(hostname)) return;
+    this.findings.warn('clusters', name, {
+      seen: `Cluster '${name}' is reached over http, so its credentials and documents' names cross the network in clear text`,
+      remedy: 'use https, or a network that nobody else listens to',
+    });
+  }
+
+  private async stores(targetInfo: ClusterInfo | undefined): Promise<void> {
+    const { sourceStore, targetStore } = this.ends;
+    const { source, work } = this.plan.repository;
+    const { findings, context } = this;
+    context.progress({ step: 'checking stores' });
+    await checkSourceLocation(sourceStore, source.basePath, findings, context.signal);
+    await probeTarget(targetStore, WorkKeys.of(work, this.who.firstRunId).prefix, findings, context.signal);
+    await checkRegistrations({ config: this.deps.config, plan: this.plan, ...this.ends }, findings, context.signal);
+    if (targetInfo === undefined) return;
+    await checkTargetLocation(this.claimant(targetInfo), this.plan, findings, context.signal);
+  }
+
+  /** Nothing is known of a snapshot that runs: it may be a schedule that would meet each of our rounds. */
+  private async snapshots(): Promise<void> {
+    const { source } = this.ends;
+    this.context.progress({ step: 'checking snapshots' });
+    await this.findings.attempt('snapshots', source.name, async () => {
+      const running = await source.runningSnapshots(this.context.signal);
+      if (running.length === 0) this.findings.ok('snapshots', source.name, 'no snapshot runs');
+      for (const { repository, snapshot } of running) {
+        this.findings.refuse('snapshots', source.name, {
+          seen: `Snapshot '${snapshot}' of repository '${repository}' runs on the source`,
+          remedy: 'start again when it has ended',
+        });
+      }
+    });
+  }
+
+  private async indices(targetInfo: ClusterInfo | undefined): Promise<MatchingIndices | undefined> {
+    const { plan, findings, context } = this;
+    const { source } = this.ends;
+    context.progress({ step: 'checking indices' });
+    return findings.attempt('scope', source.name, async () => {
+      const matching = await matchingIndices(plan, source, findings, context.signal);
+      this.scope(matching);
+      if (targetInfo === undefined) return matching;
+      const ends = { ...this.ends, targetInfo, claimant: this.claimant(targetInfo) };
+      await checkIndices(matching.indices, ends, findings, context.signal);
+      return matching;
+    });
+  }
+
+  private scope({ indices, unmatched }: MatchingIndices): void {
+    const { findings } = this;
+    for (const pattern of unmatched) {
+      findings.refuse('scope', pattern, {
+        seen: `indices: '${pattern}' matches no index of the source`,
+        remedy: 'correct it or leave it out',
+      });
+    }
+    if (indices.length === 0 && unmatched.length === 0) {
+      findings.refuse('scope', this.plan.source, {
+        seen: 'indices: the exclusions leave no index over',
+        remedy: 'take one of them out',
+      });
+    }
+    if (indices.length === 0) return;
+    const bytes = indices.reduce((sum, { primaryBytes }) => sum + (primaryBytes ?? 0), 0);
+    findings.ok('scope', this.plan.source, `${indices.length} indices, ${formatBytes(bytes)} of primaries`);
+  }
+
+  private claimant(targetInfo: ClusterInfo): Claimant {
+    return claimantFor(this.ends.targetStore, this.plan, targetInfo, this.who);
+  }
+}
+
+/** Measured: there a restore over soft deletes reuses nothing. */
+function restoresInFull({ distribution, version }: ClusterInfo): boolean {
+  if (distribution === 'opensearch') return true;
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  return major === 7 && minor <= 15;
+}
+
+function isLoopback(hostname: string): boolean {
+  return hostname === 'localhost' || hostname === '[::1]' || hostname.startsWith('127.');
+}

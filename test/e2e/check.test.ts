@@ -1,0 +1,106 @@
+/** `snapferry check` as a process, on real nodes and stores: what a migration would find, before there is one. */
+import { execFile } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { readdirSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import type { Finding } from '../../src/steps/findings';
+import { Ferry } from '../support/ferry';
+import { send } from '../support/send';
+import { testServers } from '../support/temporal';
+
+const { elasticsearch, s3 } = testServers();
+const source = elasticsearch['5.5.2'] as string;
+const target = elasticsearch['5.6.16'] as string;
+const SNAPFERRY = path.join(__dirname, '../../bin/snapferry.js');
+const token = `check-${randomUUID().slice(0, 8)}`;
+
+let ferry: Ferry;
+beforeAll(async () => {
+  ferry = await Ferry.create({ source, target, indices: [] });
+});
+afterAll(async () => {
+  await ferry.close();
+  for (const url of [source, target]) await send(url, 'DELETE', `/${token}-*`);
+});
+
+async function create(url: string, name: string, settings: object = {}): Promise<string> {
+  const index = `${token}-${name}`;
+  const body = { settings: { number_of_shards: 1, number_of_replicas: 0, ...settings } };
+  const { status } = await send(url, 'PUT', `/${index}`, body);
+  expect(status).toBe(200);
+  return index;
+}
+
+interface Answer {
+  readonly code: number;
+  readonly err: string;
+  readonly findings: readonly Finding[];
+  readonly indices: readonly string[];
+  readonly excluded: readonly { readonly name: string; readonly because: string }[];
+}
+
+/** There is no Temporal at the address that the command is given. */
+async function check(indices: readonly string[], changes: object = {}): Promise<Answer> {
+  const plan = path.join(ferry.dir, 'plan.json');
+  writeFileSync(plan, JSON.stringify({ ...ferry.plan, indices, ...changes }));
+  const env = { ...ferry.environment(), TEMPORAL_ADDRESS: '127.0.0.1:9' };
+  return new Promise((resolve) => {
+    execFile(process.execPath, [SNAPFERRY, 'check', plan, '--json'], { env }, (error, out, err) => {
+      const code = error === null ? 0 : Number(error.code);
+      resolve({ code, err, ...(JSON.parse(out || '{}') as Omit<Answer, 'code' | 'err'>) });
+    });
+  });
+}
+
+const refused = ({ findings }: Answer) => findings.filter(({ verdict }) => verdict === 'refused');
+
+test('a good plan: everything that was looked at is ok, and nothing is left behind', async () => {
+  const films = await create(source, 'films');
+  const old = await create(source, 'films-old');
+  const answer = await check([`${token}-*`, `-${old}`]);
+  expect(answer.code).toBe(0);
+  expect(refused(answer)).toEqual([]);
+  expect(new Set(answer.findings.filter(({ verdict }) => verdict === 'ok').map((one) => one.check))).toEqual(
+    new Set(['connections', 'clusters', 'stores', 'snapshots', 'scope']),
+  );
+  expect(answer.indices).toEqual([films]);
+  expect(answer.excluded).toContainEqual({ name: old, because: `excluded by -${old}` });
+  expect(
+    readdirSync(ferry.files('target'), { recursive: true }).filter((name) => String(name).includes('probe')),
+  ).toEqual([]);
+  expect(Object.keys((await send(target, 'GET', `/_snapshot`)).body as object)).not.toContain('snapferry-check');
+  expect(JSON.stringify(answer)).not.toContain(s3.secretAccessKey);
+});
+
+test('a broken plan: each finding has its subject and what to do, and the exit code says that it would not start', async () => {
+  const closed = await create(source, 'closed');
+  await send(source, 'POST', `/${closed}/_close`);
+  const taken = await create(source, 'taken');
+  await create(target, 'taken');
+  const answer = await check([closed, taken, `${token}-none`]);
+  expect(answer.code).toBe(1);
+  expect(answer.err).toMatch(/^snapferry: The migration would not start: 3 of the findings refuse it\n$/);
+  expect(refused(answer)).toEqual([
+    {
+      check: 'scope',
+      verdict: 'refused',
+      subject: `${token}-none`,
+      seen: expect.stringContaining('matches no index'),
+      remedy: 'correct it or leave it out',
+    },
+    {
+      check: 'indices',
+      verdict: 'refused',
+      subject: closed,
+      seen: expect.stringContaining('closed'),
+      remedy: expect.stringContaining('open it'),
+    },
+    {
+      check: 'target',
+      verdict: 'refused',
+      subject: taken,
+      seen: expect.stringContaining('already (open)'),
+      remedy: expect.stringContaining('Remove it'),
+    },
+  ]);
+});
