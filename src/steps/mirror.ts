@@ -48,7 +48,7 @@ export interface MirrorRun {
   readonly signal: AbortSignal;
   readonly progress: (done: Amount) => void;
   readonly proved: (proof: MirrorProof) => void;
-  /** A blob could not be copied, and is tried again after `pauseMs`. */
+  /** Something could not be done, and is tried again after `pauseMs`. */
   readonly retrying: (error: UnavailableError, pauseMs: number) => void;
 }
 
@@ -123,7 +123,7 @@ export async function planWhole(
 }
 
 /**
- * Sends what the plan says, phase by phase. A blob that is not to be had for a while is tried again for half an hour.
+ * Sends what the plan says, phase by phase. What is not to be had for a while is tried again for half an hour.
  * Throws what `copyFile` throws, and `RepositoryChangedError` when a snapshot was deleted from the source meanwhile:
  * then nothing was published.
  */
@@ -136,7 +136,7 @@ export async function runMirror(
 ): Promise<void> {
   const ends = { source: source.store, target: target.store };
   for (const { phase, files } of plan.phases) {
-    if (phase === 'index-N') await assertStillStands(source, plan, run.signal);
+    if (phase === 'index-N') await patiently(run, () => assertStillStands(source, plan, run.signal));
     await engine.inLanes(ends, files, bytesOf, run.signal, async (file, signal) => {
       const proofs = await patiently(run, () => send(engine, source, target, file, signal, run));
       for (const [n, proof] of proofs.entries()) {
@@ -147,7 +147,7 @@ export async function runMirror(
     });
   }
   // Where a store does not list them, its own rules expire them.
-  await abandonListedUploads(target, () => undefined, run.signal);
+  await patiently(run, () => abandonListedUploads(target, () => undefined, run.signal));
 }
 
 async function send(

@@ -8,7 +8,6 @@ import { BlobCorruptError, BlobMissingError, RepositoryChangedError, Unavailable
 import type { Subject } from '../domain/errors';
 import type { ManifestBlob } from '../repository/manifest';
 import { combineCrc32, crc32, footerCrc32, showCrc32 } from './crc32';
-import { isOf } from './whole';
 import { keyBelow } from './keys';
 import { laneOf } from './engine';
 import type { Engine } from './engine';
@@ -18,6 +17,8 @@ import { payload } from './payload';
 import type { Payload } from './payload';
 import { copyAtStore } from './server-copy';
 import type { BlobInfo, Store, UploadedPart, WriteReceipt } from './store';
+import { damagedThere } from './verdicts';
+import { isOf } from './whole';
 
 /** A repository's place in a store. */
 export interface CopySource {
@@ -90,6 +91,9 @@ export interface CopyOptions {
   /** Parts of one blob in flight: what a crash sends twice. Default 8. */
   readonly partsAtOnce?: number;
 }
+
+/** Elasticsearch does not write a blob again that its repository lists. */
+const NEW_REPOSITORY = 'restore it, or let the source take its snapshots into an empty repository';
 
 const MIB = 1024 * 1024;
 /** One request per 8 MiB costs little, and a slow line carries many parts at once but one body after the other. */
@@ -466,7 +470,7 @@ class FileCopy {
     if (actual === this.#expected) return;
     const subject = { ...this.#about(this.source, blob), expected: showCrc32(this.#expected) };
     if ((await this.#readAgain()) !== actual) throw this.#damagedOnTheWay(subject, actual);
-    throw new BlobCorruptError('The bytes in the source are not those that the snapshot names.', {
+    throw new BlobCorruptError(`The bytes in the source are not those that the snapshot names: ${NEW_REPOSITORY}.`, {
       subject: { ...subject, actual: showCrc32(actual) },
     });
   }
@@ -529,9 +533,7 @@ class FileCopy {
   /** A store that answers with another kind of checksum has compared it itself. */
   #assertHeld(blob: ManifestBlob, crc: number, { checksum }: WriteReceipt): void {
     if (!checksum?.startsWith('crc32:') || checksum === showCrc32(crc)) return;
-    throw new BlobCorruptError('The target holds other bytes than were sent.', {
-      subject: { ...this.#about(this.target, blob), sent: showCrc32(crc), held: checksum },
-    });
+    throw damagedThere({ ...this.#about(this.target, blob), sent: showCrc32(crc), held: checksum });
   }
 
   async #headSource(blob: ManifestBlob): Promise<Told> {
@@ -539,11 +541,7 @@ class FileCopy {
     const key = this.#sourceKey(blob);
     const said = this.options.isUnproved ? await store.checksums?.(key, this.#signal) : undefined;
     const info = said ?? (await store.head(key, this.#signal));
-    if (!info) {
-      throw new BlobMissingError('A blob of the snapshot is not in the source.', {
-        subject: this.#about(this.source, blob),
-      });
-    }
+    if (!info) throw this.#vanished(blob);
     if (info.length !== blob.length) throw this.#wrongLength(blob, info.length);
     return { etag: matching(info.etag), told: said?.checksums ?? [] };
   }
@@ -593,6 +591,7 @@ class FileCopy {
       return checksums ?? [];
     } catch (error) {
       if (answered !== length) throw await this.#answeredOtherwise(blob, length, answered);
+      if (error instanceof BlobMissingError) throw this.#vanished(blob, error);
       throw error;
     }
   }
@@ -605,8 +604,16 @@ class FileCopy {
     });
   }
 
+  #vanished(blob: ManifestBlob, cause?: BlobMissingError): BlobMissingError {
+    return new BlobMissingError(
+      'A blob is not in the source any more: find out who deletes there (another cluster, a lifecycle rule), then take ' +
+        'a new snapshot.',
+      { subject: this.#about(this.source, blob), cause },
+    );
+  }
+
   #wrongLength(blob: ManifestBlob, actual: number): BlobCorruptError {
-    return new BlobCorruptError('A blob in the source has another length than the snapshot says.', {
+    return new BlobCorruptError(`A blob in the source has another length than the snapshot says: ${NEW_REPOSITORY}.`, {
       subject: { ...this.#about(this.source, blob), expected: blob.length, actual },
     });
   }

@@ -44,6 +44,7 @@ import type {
 } from './store';
 import type { TransportOptions } from './transport';
 import { openTransport } from './transport';
+import { damagedThere } from './verdicts';
 import type { Element } from './xml';
 import { escapeXml, parseXml, textOf } from './xml';
 
@@ -385,9 +386,7 @@ class OssStore implements Store {
 
   #assertHeld(sent: string, held: string, about: Subject): void {
     if (held === sent) return;
-    throw new BlobCorruptError('The store holds other bytes than were sent.', {
-      subject: { store: this.description, ...about, sent, held },
-    });
+    throw damagedThere({ store: this.description, ...about, sent, held });
   }
 
   #changedHere(about: Subject): BlobCorruptError {

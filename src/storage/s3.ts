@@ -4,13 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { Subject } from '../domain/errors';
-import {
-  BlobCorruptError,
-  BlobMissingError,
-  ConfigurationError,
-  MigrationError,
-  UnavailableError,
-} from '../domain/errors';
+import { BlobMissingError, ConfigurationError, MigrationError, UnavailableError } from '../domain/errors';
 import { AwsCredentials } from '../net/aws-credentials';
 import { showCrc32 } from './crc32';
 import { showCrc64 } from './crc64';
@@ -39,6 +33,7 @@ import type {
 } from './store';
 import type { TransportOptions } from './transport';
 import { openTransport } from './transport';
+import { damagedThere } from './verdicts';
 import type { Element } from './xml';
 import { escapeXml, parseXml, textOf } from './xml';
 
@@ -395,9 +390,7 @@ class S3Store implements Store {
 
   #assertHeld(sent: number, held: string, about: Subject): void {
     if (held === showCrc32(sent)) return;
-    throw new BlobCorruptError('The store holds other bytes than were sent.', {
-      subject: { store: this.description, ...about, sent: showCrc32(sent), held },
-    });
+    throw damagedThere({ store: this.description, ...about, sent: showCrc32(sent), held });
   }
 
   #assertAfter(previous: string | undefined, key: string): void {

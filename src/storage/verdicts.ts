@@ -43,6 +43,14 @@ export const UNTRUSTED_BY_CODE: readonly (readonly [string, Verdict])[] = [
   ],
 ]);
 
+/** The store took what was sent, which it had compared, and says now that it holds something else. */
+export function damagedThere(subject: Subject): BlobCorruptError {
+  return new BlobCorruptError(
+    'The store holds other bytes than were sent: it damaged them. Send them again, and use another store if it repeats.',
+    { subject },
+  );
+}
+
 /** An exchange without an answer. */
 export function brokenOff({ code, message, cause }: TransportError): Failure {
   const failure = { code, status: undefined, message, requestId: undefined, headers: {} };

@@ -149,7 +149,9 @@ describe('a small file', () => {
       messages.push(await scene.copy().catch(({ message }: Error) => message));
     }
     expect(messages).toEqual([
-      expect.stringMatching(/^The bytes in the source are not those that the snapshot names\. .*key=from\/__0/),
+      expect.stringMatching(
+        /^The bytes in the source are not those that the snapshot names: restore it, .*key=from\/__0/,
+      ),
       expect.stringMatching(/^Bytes were changed on their way from the source: .*key=from\/__0/),
       expect.stringMatching(/^The store received other bytes than were sent\. .*key=to\/__0/),
     ]);
@@ -174,9 +176,7 @@ describe('a small file', () => {
   test('that the target holds with a bit changed is an error, told by the target’s own checksum', async () => {
     const scene = new Scene();
     scene.target.inject({ call: 'write', nth: 1, effect: 'rot' });
-    await expect(scene.copy()).rejects.toThrow(
-      /^The target holds other bytes.*store=memory:target, key=to\/__0, sent=/,
-    );
+    await expect(scene.copy()).rejects.toThrow(/^The store holds other bytes.*store=memory:target, key=to\/__0, sent=/);
   });
 
   test('that is corrupt is named with its key, what was expected and what was found', async () => {
@@ -404,7 +404,7 @@ describe('a large file', () => {
   test('that the target holds with a bit changed is an error, told by the target’s own checksum', async () => {
     const scene = new Scene();
     scene.target.inject({ call: 'part', nth: 2, effect: 'rot' });
-    await expect(scene.copy(PARTS)).rejects.toThrow(/^The target holds other bytes/);
+    await expect(scene.copy(PARTS)).rejects.toThrow(/^The store holds other bytes/);
   });
 });
 

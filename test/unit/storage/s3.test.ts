@@ -86,6 +86,9 @@ describe('an answer is classified by its code, and by its status where it has no
     [503, 'SlowDown', UnavailableError],
     [500, 'InternalError', UnavailableError],
     [502, 'SomethingNew', UnavailableError],
+    [507, 'InsufficientStorage', UnavailableError],
+    [507, 'XMinioStorageFull', UnavailableError],
+    [403, 'QuotaExceeded', UnavailableError],
   ])('%i %s', async (status, code, expected) => {
     const store = await serve((_, response) => refuse(response, status, code));
     const error = await failure(store.write('a/__0', payload(Buffer.from('x')), {}, NEVER));
@@ -111,6 +114,23 @@ describe('an answer is classified by its code, and by its status where it has no
       else refuse(response, 404, 'NoSuchBucket');
     });
     await expect(store.head('a', NEVER)).rejects.toThrow(ConfigurationError);
+  });
+
+  test.each([
+    [507, 'InsufficientStorage'],
+    [403, 'QuotaExceeded'],
+  ])('a full store is said in words, with the blob: %i %s', async (status, code) => {
+    const store = await serve((_, response) => refuse(response, status, code));
+    const error = await failure(store.write('a', payload(Buffer.from('x')), {}, NEVER));
+    expect(error!.message).toMatch(
+      /^The store is full, or its quota is used up: make room\. \[store=s3:\/\/bucket, key=a,/,
+    );
+  });
+
+  test('HEAD 403 under a clock that is wrong names the clock, by the date of the answer', async () => {
+    const date = new Date(Date.now() - 3_600_000).toUTCString();
+    const store = await serve((_, response) => void response.writeHead(403, { date }).end());
+    await expect(store.head('a', NEVER)).rejects.toThrow('set the clock');
   });
 
   test('a clock that is wrong is said in words, with both clocks', async () => {
