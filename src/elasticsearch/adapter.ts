@@ -8,6 +8,7 @@ import { errorOf, readRefusal } from './failures';
 import { Http, PROMPT_MS } from './http';
 import type { Call } from './http';
 import { readInfo } from './identity';
+import * as surroundings from './surroundings';
 import { encodeName, hasFeaturesOf, nameGroups, snapshotPath } from './paths';
 
 export interface OpenedCluster extends port.Cluster {
@@ -293,6 +294,37 @@ class HttpCluster implements OpenedCluster {
 
   writeTasks(signal: AbortSignal): Promise<readonly port.WriteTask[] | 'unsupported'> {
     return readWriteTasks(this.http, signal);
+  }
+
+  async refusalOf(call: port.ProbedCall, signal: AbortSignal): Promise<string | undefined> {
+    if (call !== 'block' || hasFeaturesOf('7.9', await this.knownInfo(signal))) {
+      return surroundings.refusalOf(this.http, call, signal);
+    }
+    return 'PUT <index>/_block/write, which came with 7.9';
+  }
+
+  dataStreams(signal: AbortSignal): Promise<Readonly<Record<string, readonly string[]>>> {
+    return surroundings.dataStreams(this.http, signal);
+  }
+
+  pipelines(signal: AbortSignal): Promise<readonly string[]> {
+    return surroundings.pipelines(this.http, signal);
+  }
+
+  templates(signal: AbortSignal): Promise<Readonly<Record<string, readonly string[]>>> {
+    return surroundings.templates(this.http, signal);
+  }
+
+  snapshotPolicies(signal: AbortSignal): Promise<Readonly<Record<string, string>>> {
+    return surroundings.snapshotPolicies(this.http, signal);
+  }
+
+  analysisFault(body: object, signal: AbortSignal): Promise<string | undefined> {
+    return surroundings.analysisFault(this.http, body, signal);
+  }
+
+  async room(signal: AbortSignal): Promise<port.Room | undefined> {
+    return surroundings.room(this.http, hasFeaturesOf('7.0', await this.knownInfo(signal)), signal);
   }
 
   /** 7.0 has taken away `_primary`, whose order of documents is that of the snapshot. */

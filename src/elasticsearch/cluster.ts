@@ -106,6 +106,36 @@ export interface Cluster {
   addWriteBlock(names: readonly string[], signal: AbortSignal): Promise<'blocked' | 'unsupported'>;
   /** Write tasks in flight (`GET _tasks?actions=indices:data/write*&detailed`); `'unsupported'` where refused. */
   writeTasks(signal: AbortSignal): Promise<readonly WriteTask[] | 'unsupported'>;
+
+  /**
+   * Whether the cluster would refuse this call to us, in its words: asked about an index or repository that nobody has,
+   * so nothing changes. Undefined when it would not.
+   */
+  refusalOf(call: ProbedCall, signal: AbortSignal): Promise<string | undefined>;
+  /** Data streams with their backing indices. As the next three: empty where the cluster has none or does not say. */
+  dataStreams(signal: AbortSignal): Promise<Readonly<Record<string, readonly string[]>>>;
+  /** Names of ingest pipelines. */
+  pipelines(signal: AbortSignal): Promise<readonly string[]>;
+  /** Index templates with the patterns of the indices they are for. */
+  templates(signal: AbortSignal): Promise<Readonly<Record<string, readonly string[]>>>;
+  /** Policies that take snapshots by schedule (SLM), with their repositories. */
+  snapshotPolicies(signal: AbortSignal): Promise<Readonly<Record<string, string>>>;
+  /** Why the cluster cannot analyze text so: a body of `_analyze`, without text. Undefined when it can. */
+  analysisFault(body: object, signal: AbortSignal): Promise<string | undefined>;
+  /** Disk and shards of all data nodes together; undefined where the cluster does not say. */
+  room(signal: AbortSignal): Promise<Room | undefined>;
+}
+
+/** A call of a migration that a service or a role may refuse. `block` is `addWriteBlock`, `settings` `updateSettings`. */
+export type ProbedCall = 'snapshot' | 'restore' | 'settings' | 'close' | 'block' | 'aliases';
+
+export interface Room {
+  readonly nodes: number;
+  readonly shards: number;
+  readonly freeBytes: number;
+  readonly totalBytes: number;
+  /** `cluster.max_shards_per_node`, from 7.0 on. */
+  readonly shardsPerNode?: number;
 }
 
 export interface ClusterInfo {

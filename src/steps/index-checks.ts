@@ -54,13 +54,13 @@ export interface Ends {
   readonly claimant: Claimant;
 }
 
-/** Adds a problem for each reason why one of `indices` can not be moved. */
+/** Adds a problem for each reason why one of `indices` can not be moved. Returns the settings of those that are open. */
 export async function checkIndices(
   indices: readonly IndexInfo[],
   ends: Ends,
   findings: Findings,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<Readonly<Record<string, FlatSettings>>> {
   const open = indices.filter((index) => index.open).map(({ name }) => name);
   const settings = open.length === 0 ? {} : await ends.source.settings(open, signal);
   const there = await surveyTarget(indices, ends, signal);
@@ -78,6 +78,7 @@ export async function checkIndices(
       });
     }
   }
+  return settings;
 }
 
 function onSource({ name, open, health }: IndexInfo, settings: FlatSettings): Objection[] {
@@ -93,6 +94,12 @@ function onSource({ name, open, health }: IndexInfo, settings: FlatSettings): Ob
     object('frozen on the source', `unfreeze it (POST ${name}/_unfreeze)`);
   }
   if (settings['index.store.type'] === 'snapshot') object('a mounted snapshot', 'move the index it was taken of');
+  if (settings['index.xpack.ccr.following_index'] === 'true') {
+    object(
+      'a follower of another cluster’s index (CCR), which writes to it',
+      `unfollow it (POST ${name}/_ccr/unfollow)`,
+    );
+  }
   return found;
 }
 

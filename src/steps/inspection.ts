@@ -12,6 +12,7 @@ import type { MatchingIndices } from './index-checks';
 import { checkRegistrations, checkSourceLocation, checkTargetLocation, probeTarget } from './location-checks';
 import type { StepDeps } from './migration';
 import type { Claimant } from './ownership';
+import { checkCalls, checkDataStreams, checkNeeds, checkRoom } from './surroundings';
 
 /** The one list of checks, for the first step of a migration and for `snapferry check`. */
 
@@ -77,9 +78,12 @@ class Checks {
   ) {}
 
   async run(): Promise<Omit<Inspection, 'plan' | 'findings'>> {
+    const { plan, ends, findings, context } = this;
     const source = await this.cluster(this.ends.source);
     const target = await this.cluster(this.ends.target);
     if (source !== undefined && target !== undefined) this.clusters(source, target);
+    context.progress({ step: 'checking permissions' });
+    if (source !== undefined && target !== undefined) await checkCalls(plan, ends, findings, context.signal);
     await this.stores(target);
     await this.snapshots();
     const matching = await this.indices(target);
@@ -164,8 +168,12 @@ class Checks {
       const matching = await matchingIndices(plan, source, findings, context.signal);
       this.scope(matching);
       if (targetInfo === undefined) return matching;
+      const { indices } = matching;
       const ends = { ...this.ends, targetInfo, claimant: this.claimant(targetInfo) };
-      await checkIndices(matching.indices, ends, findings, context.signal);
+      const settings = await checkIndices(indices, ends, findings, context.signal);
+      await checkDataStreams(plan, source, indices, findings, context.signal);
+      await checkNeeds(indices, settings, this.ends, findings, context.signal);
+      await checkRoom(indices, ends.target, findings, context.signal);
       return matching;
     });
   }

@@ -126,11 +126,36 @@ export async function checkRegistrations(checks: RegistrationChecks, findings: F
   if (onSource !== undefined) {
     await checkNamed(checks, source.name, from, onSource, findings);
     warnOfSecondWriter(checks, onSource, findings);
+    await warnOfSchedules(checks, source, onSource, findings, signal);
     if (!isShared(plan)) refuseWritable(checks, source.name, onSource, findings);
   }
   if (onTarget !== undefined) {
     await checkNamed(checks, target.name, to, onTarget, findings);
+    await warnOfSchedules(checks, target, onTarget, findings, signal);
     refuseWritable(checks, target.name, onTarget, findings);
+  }
+}
+
+/** A schedule that writes where we do meets each of our rounds. */
+async function warnOfSchedules(
+  { config, plan }: RegistrationChecks,
+  cluster: Cluster,
+  all: Registrations,
+  findings: Findings,
+  signal: AbortSignal,
+) {
+  const policies = await findings.attempt('repositories', cluster.name, () => cluster.snapshotPolicies(signal));
+  const places = [plan.repository.source, plan.repository.target].map((place) =>
+    tryDefinition(config, place, cluster.name),
+  );
+  for (const [policy, repository] of Object.entries(policies ?? {})) {
+    const registered = Object.hasOwn(all, repository) ? all[repository] : undefined;
+    if (registered === undefined || !places.some((place) => place !== undefined && sameLocation(registered, place)))
+      continue;
+    findings.warn('repositories', cluster.name, {
+      seen: `Policy '${policy}' of cluster '${cluster.name}' takes snapshots into a location of this plan (repository '${repository}')`,
+      remedy: 'stop it while the migration runs (POST _slm/stop), or choose another basePath',
+    });
   }
 }
 

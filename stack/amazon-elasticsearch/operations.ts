@@ -4,7 +4,18 @@ import type { ServiceRequest } from '../managed-service';
 
 const OFFERED = new Set([
   ...['_alias', '_aliases', '_all', '_analyze', '_bulk', '_cat', '_cluster', '_count', '_delete_by_query', '_explain'],
-  ...['_field_caps', '_field_stats', '_flush', '_ingest', '_mapping', '_mget', '_msearch', '_mtermvectors', '_nodes'],
+  ...[
+    '_field_caps',
+    '_field_stats',
+    '_flush',
+    '_index_template',
+    '_ingest',
+    '_mapping',
+    '_mget',
+    '_msearch',
+    '_mtermvectors',
+    '_nodes',
+  ],
   ...['_percolate', '_plugin', '_rank_eval', '_refresh', '_reindex', '_render', '_resolve', '_rollover', '_scripts'],
   ...['_search', '_shrink', '_snapshot', '_split', '_stats', '_tasks', '_template', '_update_by_query', '_validate'],
 ]);

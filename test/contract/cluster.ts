@@ -603,6 +603,76 @@ export function describeCluster(name: string, open: () => Promise<OpenedCluster>
       });
     });
 
+    describe('what preflight asks', () => {
+      it('tells of calls that it permits, and does nothing of them', async () => {
+        for (const call of ['snapshot', 'restore', 'settings', 'close', 'aliases'] as const) {
+          expect([call, await cluster.refusalOf(call, NEVER)]).toEqual([call, undefined]);
+        }
+        expect((await cluster.refusalOf('block', NEVER)) === undefined).toBe(hasBlockCall);
+        expect(JSON.stringify(await must('GET', '/_cat/indices?format=json&h=index'))).not.toContain('snapferry-asks');
+      });
+
+      it('can be asked how it would analyze, with definitions of its own', async () => {
+        const known = {
+          tokenizer: 'standard',
+          filter: ['lowercase', { type: 'stop', stopwords: ['a'] }],
+          char_filter: [],
+        };
+        expect(await cluster.analysisFault(known, NEVER)).toBeUndefined();
+        expect(await cluster.analysisFault({ analyzer: 'standard' }, NEVER)).toBeUndefined();
+        expect(await cluster.analysisFault({ analyzer: 'ik_max_word' }, NEVER)).toContain('ik_max_word');
+        const unknown = { tokenizer: 'standard', filter: [{ type: 'icu_folding' }], char_filter: [] };
+        expect(await cluster.analysisFault(unknown, NEVER)).toContain('icu_folding');
+        const file = { tokenizer: 'standard', filter: [{ type: 'stop', stopwords_path: 'no.txt' }], char_filter: [] };
+        expect(await cluster.analysisFault(file, NEVER)).toContain('no.txt');
+      });
+
+      it('lists its pipelines', async () => {
+        const name = `pipeline-${randomBytes(4).toString('hex')}`;
+        await must('PUT', `/_ingest/pipeline/${name}`, { processors: [] });
+        try {
+          expect(await cluster.pipelines(NEVER)).toContain(name);
+        } finally {
+          await must('DELETE', `/_ingest/pipeline/${name}`);
+        }
+        expect(await cluster.pipelines(NEVER)).not.toContain(name);
+      });
+
+      it('lists its templates with their patterns, of both kinds where there are two', async () => {
+        const names = [`old-${randomBytes(4).toString('hex')}`, `young-${randomBytes(4).toString('hex')}`];
+        const patterns = names.map((name) => [`${name}-*`]);
+        await must(
+          'PUT',
+          `/_template/${names[0]}`,
+          major >= 6 ? { index_patterns: patterns[0] } : { template: patterns[0]![0] },
+        );
+        if (hasBlockCall) await must('PUT', `/_index_template/${names[1]}`, { index_patterns: patterns[1] });
+        const found = await cluster.templates(NEVER);
+        expect(found[names[0]!]).toEqual(patterns[0]);
+        expect(found[names[1]!]).toEqual(hasBlockCall ? patterns[1] : undefined);
+        await must('DELETE', `/_template/${names[0]}`);
+        if (hasBlockCall) await must('DELETE', `/_index_template/${names[1]}`);
+      });
+
+      it('tells how much room it has, and limits shards from 7.0 on', async () => {
+        const before = (await cluster.room(NEVER))!;
+        expect(before.nodes).toBe(1);
+        expect(before.freeBytes).toBeGreaterThan(0);
+        expect(before.totalBytes).toBeGreaterThan(before.freeBytes);
+        expect(before.shardsPerNode).toBe(major >= 7 ? 1_000 : undefined);
+        await create('three-shards', { number_of_shards: 3 });
+        await eventually(
+          () => cluster.room(NEVER),
+          (room) => (room?.shards ?? 0) >= before.shards + 3,
+        );
+      });
+
+      it('has no data streams and no schedules where nobody made any', async () => {
+        expect(await cluster.dataStreams(NEVER)).toEqual({});
+        expect(await cluster.snapshotPolicies(NEVER)).toEqual({});
+      });
+    });
+
     describe('writes', () => {
       test('a block by settings refuses them until it is removed', async () => {
         await create('diary');

@@ -60,8 +60,9 @@ test('a good plan: everything that was looked at is ok, and nothing is left behi
   const answer = await check([`${token}-*`, `-${old}`]);
   expect(answer.code).toBe(0);
   expect(refused(answer)).toEqual([]);
-  expect(new Set(answer.findings.filter(({ verdict }) => verdict === 'ok').map((one) => one.check))).toEqual(
-    new Set(['connections', 'clusters', 'stores', 'snapshots', 'scope']),
+  // Not `room`: the disks of this machine may be fuller than a watermark.
+  expect(answer.findings.filter(({ verdict }) => verdict === 'ok').map((one) => one.check)).toEqual(
+    expect.arrayContaining(['connections', 'clusters', 'calls', 'stores', 'snapshots', 'scope']),
   );
   expect(answer.indices).toEqual([films]);
   expect(answer.excluded).toContainEqual({ name: old, because: `excluded by -${old}` });
@@ -70,6 +71,21 @@ test('a good plan: everything that was looked at is ok, and nothing is left behi
   ).toEqual([]);
   expect(Object.keys((await send(target, 'GET', `/_snapshot`)).body as object)).not.toContain('snapferry-check');
   expect(JSON.stringify(answer)).not.toContain(s3.secretAccessKey);
+});
+
+test('what does not come along is a warning', async () => {
+  const films = await create(source, 'warned');
+  await send(source, 'PUT', `/_template/${token}`, { template: `${token}-*` });
+  const { code, findings } = await check([films]);
+  await send(source, 'DELETE', `/_template/${token}`);
+  expect(code).toBe(0);
+  expect(findings).toContainEqual({
+    check: 'target',
+    verdict: 'warning',
+    subject: token,
+    seen: expect.stringContaining(`like '${films}'`),
+    remedy: expect.stringContaining('create it there'),
+  });
 });
 
 test('a broken plan: each finding has its subject and what to do, and the exit code says that it would not start', async () => {

@@ -378,6 +378,7 @@ describe('Amazon Elasticsearch 5.5', () => {
       const error = await failureOf(cluster.close([index], NEVER));
       expect(error).toBeInstanceOf(ConfigurationError);
       expect(error.message).toContain(`Your request: '/${index}/_close' is not allowed.`);
+      expect(await cluster.refusalOf('close', NEVER)).toContain('_close');
       expect((await cluster.indices(NEVER)).find(({ name }) => name === index)).toMatchObject({ open: true });
     });
 

@@ -7,9 +7,11 @@ import type {
   FlatSettings,
   IndexHealth,
   IndexInfo,
+  ProbedCall,
   RepositoryDefinition,
   RestoreAccepted,
   RestoreRequest,
+  Room,
   RunningSnapshot,
   SearchAnswer,
   Segment,
@@ -72,6 +74,17 @@ export class FakeCluster implements Cluster {
   /** How a snapshot ends that is asked for here, and after how many looks. */
   ending: (name: string, indices: readonly string[]) => SnapshotInfo = aSnapshot;
   looksUntilEnd = 1;
+  readonly mappingsOf: Record<string, unknown> = {};
+  /** By call, why it is refused. */
+  readonly refused: Partial<Record<ProbedCall, string>> = {};
+  readonly streams: Record<string, readonly string[]> = {};
+  readonly pipelineNames: string[] = [];
+  /** Name -> patterns. */
+  readonly templateMap: Record<string, readonly string[]> = {};
+  readonly policies: Record<string, string> = {};
+  /** Words that no body of `_analyze` may hold. */
+  readonly unknownAnalyses: string[] = [];
+  roomLeft: Room | undefined;
   private readonly pending = new Map<string, { looks: number; end: SnapshotInfo }>();
 
   constructor(
@@ -88,6 +101,34 @@ export class FakeCluster implements Cluster {
 
   fail(method: keyof Cluster, error: Error, options: { readonly late?: boolean } = {}): void {
     (this.failures[method] ??= []).push({ error, ...options });
+  }
+
+  refusalOf(call: ProbedCall): Promise<string | undefined> {
+    return this.doing('refusalOf', () => this.refused[call]);
+  }
+
+  dataStreams(): Promise<Record<string, readonly string[]>> {
+    return this.doing('dataStreams', () => this.streams);
+  }
+
+  pipelines(): Promise<readonly string[]> {
+    return this.doing('pipelines', () => this.pipelineNames);
+  }
+
+  templates(): Promise<Record<string, readonly string[]>> {
+    return this.doing('templates', () => this.templateMap);
+  }
+
+  snapshotPolicies(): Promise<Record<string, string>> {
+    return this.doing('snapshotPolicies', () => this.policies);
+  }
+
+  analysisFault(body: object): Promise<string | undefined> {
+    return this.doing('analysisFault', () => this.unknownAnalyses.find((word) => JSON.stringify(body).includes(word)));
+  }
+
+  room(): Promise<Room | undefined> {
+    return this.doing('room', () => this.roomLeft);
   }
 
   info(): Promise<ClusterInfo> {
@@ -154,7 +195,7 @@ export class FakeCluster implements Cluster {
   }
 
   mappings(names: readonly string[]): Promise<Record<string, unknown>> {
-    return this.doing('mappings', () => Object.fromEntries(names.map((name) => [name, {}])));
+    return this.doing('mappings', () => Object.fromEntries(names.map((name) => [name, this.mappingsOf[name] ?? {}])));
   }
 
   close(names: readonly string[]): Promise<void> {

@@ -1,0 +1,216 @@
+import { formatBytes } from '../domain/durations';
+import { matchesPattern, resolvePatterns } from '../domain/patterns';
+import type { ResolvedPlan } from '../domain/plan';
+import type { Cluster, FlatSettings, IndexInfo, ProbedCall } from '../elasticsearch/cluster';
+import { analysesOf } from './analyses';
+import type { Findings } from './findings';
+
+/** Preflight's checks of what indices need around them: calls, pipelines, analyzers, disk and shards. */
+
+interface Ends {
+  readonly source: Cluster;
+  readonly target: Cluster;
+}
+
+/** Each with what it is for. */
+const NEEDED: Readonly<Record<'source' | 'target', readonly (readonly [ProbedCall, string])[]>> = {
+  source: [
+    ['snapshot', 'every round takes a snapshot'],
+    ['settings', 'the freeze blocks writes by it where there is no call of its own'],
+  ],
+  target: [
+    ['restore', 'every round restores'],
+    ['close', 'a round restores over what the last one left, which must be closed for it'],
+    ['settings', 'the target is opened for writes by it'],
+    ['aliases', 'the switchover moves aliases by it'],
+  ],
+};
+
+/** A dry probe of each call that a migration needs and a service or a role may refuse. */
+export async function checkCalls(plan: ResolvedPlan, ends: Ends, findings: Findings, signal: AbortSignal) {
+  for (const side of ['source', 'target'] as const) {
+    const cluster = ends[side];
+    for (const [call, why] of NEEDED[side]) {
+      await findings.attempt('calls', cluster.name, async () => {
+        const refusal = await cluster.refusalOf(call, signal);
+        if (refusal === undefined) return findings.ok('calls', cluster.name, `permits ${call}`);
+        findings.refuse('calls', cluster.name, {
+          seen: `Cluster '${cluster.name}' refuses ${refusal} (${why})`,
+          remedy:
+            call === 'close'
+              ? 'grant it; Amazon Elasticsearch Service offers it from 7.4 on, so choose a newer target'
+              : 'grant this call to the credentials of the connections file',
+        });
+      });
+    }
+  }
+  await findings.attempt('calls', plan.source, () => checkProofOfQuiet(plan, ends.source, findings, signal));
+}
+
+/** Without `_block` and `_tasks` nothing proves that writes have come to rest. */
+async function checkProofOfQuiet(plan: ResolvedPlan, source: Cluster, findings: Findings, signal: AbortSignal) {
+  const refusal = await source.refusalOf('block', signal);
+  if (refusal === undefined) return findings.ok('calls', source.name, 'permits block, which proves that writes rest');
+  if ((await source.writeTasks(signal)) !== 'unsupported') {
+    return findings.ok('calls', source.name, 'tells of write tasks, which proves that writes rest');
+  }
+  if (plan.cutover.writersStopped) {
+    return findings.ok('calls', source.name, 'proves nothing of writes; cutover.writersStopped vouches for them');
+  }
+  findings.refuse('calls', source.name, {
+    seen: `Cluster '${source.name}' refuses both _block and _tasks, so nothing proves that writes have come to rest`,
+    remedy: 'grant one of them, or stop every writer before the freeze and say cutover.writersStopped: true',
+  });
+}
+
+/** A pattern does not see the hidden indices of a data stream, which would stay behind without a word. */
+export async function checkDataStreams(
+  plan: ResolvedPlan,
+  source: Cluster,
+  indices: readonly IndexInfo[],
+  findings: Findings,
+  signal: AbortSignal,
+) {
+  const streams = await source.dataStreams(signal);
+  const matched = new Set(resolvePatterns(plan.indices, Object.keys(streams)).included);
+  const moved = new Set(indices.map(({ name }) => name));
+  for (const [stream, backing] of Object.entries(streams)) {
+    if (!matched.has(stream) && !backing.some((index) => moved.has(index))) continue;
+    findings.refuse('indices', stream, {
+      seen: `'${stream}' is a data stream of ${backing.length} backing indices, and data streams are not moved`,
+      remedy: `leave it out with "-${stream}" (and its backing indices), or reindex it into an index`,
+    });
+  }
+}
+
+/** Pipelines and analyzers that the source has and the target lacks. */
+export async function checkNeeds(
+  indices: readonly IndexInfo[],
+  settings: Readonly<Record<string, FlatSettings>>,
+  ends: Ends,
+  findings: Findings,
+  signal: AbortSignal,
+) {
+  await checkPipelines(indices, settings, ends.target, findings, signal);
+  await warnOfTemplates(indices, ends, findings, signal);
+  warnOfLifecycles(indices, settings, ends.target, findings);
+  const open = indices.filter((index) => index.open).map(({ name }) => name);
+  const mappings = open.length === 0 ? {} : await ends.source.mappings(open, signal);
+  for (const [body, users] of analysesOf(open, settings, mappings)) {
+    const fault = await ends.target.analysisFault(body, signal);
+    // What the source cannot do either is not the target's lack.
+    if (fault === undefined || (await ends.source.analysisFault(body, signal)) !== undefined) continue;
+    const [first = '', ...others] = users;
+    const more = others.length === 0 ? '' : ` and ${others.length} more`;
+    findings.refuse('indices', first, {
+      seen: `Index '${first}'${more} analyzes text in a way that the target does not know (${fault})`,
+      remedy: `install on '${ends.target.name}' the plugin or file that it needs, or leave it out with "-${first}"`,
+    });
+  }
+}
+
+/** Indices to come get their mappings from templates, which no snapshot of ours holds. */
+async function warnOfTemplates(
+  indices: readonly IndexInfo[],
+  { source, target }: Ends,
+  findings: Findings,
+  signal: AbortSignal,
+) {
+  const there = await target.templates(signal);
+  for (const [template, patterns] of Object.entries(await source.templates(signal))) {
+    if (Object.hasOwn(there, template)) continue;
+    const user = indices.find(({ name }) => patterns.some((pattern) => matchesPattern(pattern, name)));
+    if (user === undefined) continue;
+    findings.warn('target', template, {
+      seen: `Template '${template}' is for indices like '${user.name}', and the target has none of that name`,
+      remedy: 'create it there before the switchover, or indices to come are made without it',
+    });
+  }
+}
+
+/** Settings of each kind of lifecycle management. All are dropped on restore: policies stay where they are. */
+const LIFECYCLES = [
+  'index.lifecycle.name',
+  'index.opendistro.index_state_management.policy_id',
+  'index.plugins.index_state_management.policy_id',
+];
+
+function warnOfLifecycles(
+  indices: readonly IndexInfo[],
+  settings: Readonly<Record<string, FlatSettings>>,
+  target: Cluster,
+  findings: Findings,
+) {
+  const byPolicy = new Map<string, string[]>();
+  for (const { name } of indices) {
+    for (const key of LIFECYCLES) {
+      const policy = settings[name]?.[key];
+      if (policy !== undefined) byPolicy.set(String(policy), [...(byPolicy.get(String(policy)) ?? []), name]);
+    }
+  }
+  for (const [policy, [first, ...others]] of byPolicy) {
+    const more = others.length === 0 ? '' : ` and ${others.length} more`;
+    findings.warn('target', policy, {
+      seen: `Policy '${policy}' manages index '${first}'${more} on the source; on the target nothing will`,
+      remedy: `create the policy on '${target.name}' and assign it after the switchover`,
+    });
+  }
+}
+
+async function checkPipelines(
+  indices: readonly IndexInfo[],
+  settings: Readonly<Record<string, FlatSettings>>,
+  target: Cluster,
+  findings: Findings,
+  signal: AbortSignal,
+) {
+  const needed = indices.flatMap(({ name }) =>
+    ['index.default_pipeline', 'index.final_pipeline'].flatMap((key) => {
+      const pipeline = settings[name]?.[key];
+      return pipeline === undefined || pipeline === '_none' ? [] : [{ name, key, pipeline: String(pipeline) }];
+    }),
+  );
+  if (needed.length === 0) return;
+  const known = new Set(await target.pipelines(signal));
+  for (const { name, key, pipeline } of needed) {
+    if (known.has(pipeline)) continue;
+    findings.refuse('indices', name, {
+      seen: `Index '${name}' sends each write through pipeline '${pipeline}' (${key}), which the target does not have`,
+      remedy: `create it there, or plan restore.dropSettings: ["${key}"]`,
+    });
+  }
+}
+
+/** Of what disks hold when `cluster.routing.allocation.disk.watermark.low` is at its default. */
+const LOW_WATERMARK = 0.85;
+
+/** Whether the target has disk and shards for all copies of the indices. */
+export async function checkRoom(
+  indices: readonly IndexInfo[],
+  target: Cluster,
+  findings: Findings,
+  signal: AbortSignal,
+) {
+  const room = await target.room(signal);
+  if (room === undefined) return;
+  // Copies that no node may hold are not made.
+  const copies = ({ replicas }: IndexInfo) => 1 + Math.min(replicas, room.nodes - 1);
+  const bytes = indices.reduce((sum, index) => sum + (index.primaryBytes ?? 0) * copies(index), 0);
+  const shards = indices.reduce((sum, { shards, replicas }) => sum + shards * (1 + replicas), 0);
+  const has = `${room.nodes} nodes, ${formatBytes(room.freeBytes)} free of ${formatBytes(room.totalBytes)}`;
+  const needs = `the indices with their replicas need ${formatBytes(bytes)}`;
+  if (bytes > room.freeBytes) {
+    findings.refuse('room', target.name, { seen: `The target has ${has}; ${needs}`, remedy: 'give it larger disks' });
+  } else if (room.totalBytes - room.freeBytes + bytes > LOW_WATERMARK * room.totalBytes) {
+    findings.warn('room', target.name, {
+      seen: `The target has ${has}; ${needs}: more than the low watermark of 85 % would be full`,
+      remedy: 'give it larger disks, or expect shards that are not assigned',
+    });
+  } else findings.ok('room', target.name, `${has}; ${needs}`);
+  const limit = (room.shardsPerNode ?? Infinity) * room.nodes;
+  if (room.shards + shards <= limit) return;
+  findings.refuse('room', target.name, {
+    seen: `The target holds ${room.shards} of at most ${limit} shards (cluster.max_shards_per_node); the indices have ${shards}`,
+    remedy: 'raise the limit, add nodes, or shrink indices first',
+  });
+}
