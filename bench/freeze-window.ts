@@ -101,6 +101,10 @@ function print(
     columns.map(({ of }) => machineMs(of)),
   );
   row(
+    'each run',
+    columns.map(({ of }) => of.map((window) => Math.round(window.machineMs)).join(', ')),
+  );
+  row(
     'forecast',
     columns.map(({ of }) => Math.round(median(of.map((window) => window.forecast?.windowMs ?? 0)))),
   );
