@@ -36,7 +36,7 @@ export interface Request {
 
 export const USAGE = `Starts real servers on this machine, without Docker, until Ctrl-C.
 
-  npm run stack                          the demo's stack: temporal, elasticsearch 5.5.2 and 5.6.16, s3
+  npm run stack                          a stack to try on: temporal, elasticsearch 5.5.2 and 5.6.16, s3
   npm run stack -- [--root DIR] PART [OPTIONS] [PART [OPTIONS]]...
 
 Parts, each followed by its own options:

@@ -23,6 +23,8 @@ export interface OpenedCluster {
   readonly forbiddenPlace: RepositoryDefinition;
   /** Settings of a repository that it takes and never shows. */
   readonly secretSettings?: readonly string[];
+  /** A setting of the cluster that may be changed, and a value for it. Default: the throttle of recoveries. */
+  readonly changeable?: readonly [name: string, value: string];
   readonly cleanup: () => Promise<void>;
 }
 
@@ -244,10 +246,10 @@ export function describeCluster(name: string, open: () => Promise<OpenedCluster>
       });
 
       test('a transient setting of the cluster is read as it was set, and is gone when it is removed', async () => {
-        const name = 'indices.recovery.max_bytes_per_sec';
+        const [name, value] = opened.changeable ?? ['indices.recovery.max_bytes_per_sec', '104857600b'];
         expect(await cluster.transientSetting(name, NEVER)).toBeUndefined();
-        await cluster.setTransientSetting(name, '104857600b', NEVER);
-        expect(await cluster.transientSetting(name, NEVER)).toBe('104857600b');
+        await cluster.setTransientSetting(name, value, NEVER);
+        expect(await cluster.transientSetting(name, NEVER)).toBe(value);
         await cluster.setTransientSetting(name, null, NEVER);
         expect(await cluster.transientSetting(name, NEVER)).toBeUndefined();
       });

@@ -67,6 +67,7 @@ describeCluster('Amazon Elasticsearch 7.10', async () => {
     send: (method, target, body) => send(node.url, method, target, body),
     place: async () => ({ type: 's3', settings: { ...settings, base_path: `deep/${randomUUID()}` } }),
     forbiddenPlace: { type: 's3', settings: { ...settings, bucket: 'nowhere' } },
+    changeable: ['cluster.max_shards_per_node', '1234'],
     cleanup: async () => {
       await cluster.disconnect();
       await domain.stop();
@@ -316,7 +317,7 @@ describe('Amazon Elasticsearch 5.5', () => {
     const register = async (wanted: Record<string, string>) => {
       const migration = {
         registrations: { source: { cluster: 'domain', name: 'r', ours: true } },
-        plan: { repository: { source: { store: 'store', basePath: 'a/b' } } },
+        plan: { repository: { source: { store: 'store', basePath: 'a/b' } }, throttles: {} },
         source: cluster,
         targetStore: new MemoryStore('target'),
         keys: WorkKeys.of('work', 'run'),
@@ -408,6 +409,12 @@ describe('Amazon Elasticsearch 5.5', () => {
       expect(await change({ transient: { 'action.auto_create_index': null } })).toMatchObject({ acknowledged: true });
       expect(await change({ transient: { action: { auto_create_index: null } } })).toEqual(refused);
       expect(await change({ transient: { 'indices.recovery.max_bytes_per_sec': '1b' } })).toEqual(refused);
+      const raised = open(connectionOf(domain.url)).setTransientSetting(
+        'indices.recovery.max_bytes_per_sec',
+        '1b',
+        NEVER,
+      );
+      expect(await failureOf(raised)).toBeInstanceOf(ConfigurationError);
       expect(await change({ transient: { 'cluster.max_shards_per_node': 1 } })).toEqual(refused); // from 7.0 on
     });
 

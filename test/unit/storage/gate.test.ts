@@ -78,7 +78,7 @@ test('climbs again when the store has been left alone for a while', async () => 
   store.throttled += 1;
   await store.run(1_000);
   expect(store.gate.limit).toBe(32);
-  await store.run(60_000);
+  await store.run(15_000);
   expect(store.gate.limit).toBeGreaterThan(64);
 });
 
