@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { activityInfo, Context } from '@temporalio/activity';
 import type { StepContext } from '../src/steps/context';
 import type { StepDeps } from '../src/steps/migration';
@@ -46,8 +47,11 @@ class Pulse {
   private isTold = true;
 
   constructor() {
+    const signal = Context.current().cancellationSignal;
+    // One for each request in flight is no leak, of which Node would warn from the eleventh on.
+    setMaxListeners(0, signal);
     const context = {
-      signal: Context.current().cancellationSignal,
+      signal,
       progress: (details: Readonly<Record<string, unknown>>) => this.progress(details),
       resumed: asRecord(this.info.heartbeatDetails),
       actUntil: 0,

@@ -1,3 +1,5 @@
+import { setMaxListeners } from 'node:events';
+
 /**
  * Runs `work` over `items`, at most `limit` at a time; an item is asked for when there is room for it. A limit that is a
  * function may change: it is asked after each item. The first failure cancels the others through the signal they are
@@ -11,6 +13,8 @@ export async function inParallel<T>(
 ): Promise<void> {
   const failing = new AbortController();
   const either = AbortSignal.any([signal, failing.signal]);
+  // One for each request in flight is no leak, of which Node would warn from the eleventh on.
+  setMaxListeners(0, either);
   const iterator = items[Symbol.iterator]();
   const limitNow = typeof limit === 'number' ? () => limit : limit;
   const lanes: Promise<void>[] = [];
