@@ -71,6 +71,24 @@ export function keepWaived(rows: readonly LedgerRow[], before: readonly LedgerRo
   });
 }
 
+const ABOUT_DOCUMENTS: ReadonlySet<Check> = new Set<Check>([
+  'documents',
+  'shards',
+  'sequence numbers',
+  'contents',
+  'changed documents',
+  'missing documents',
+  'extra documents',
+  'routing',
+  'document versions',
+]);
+
+/** Indices whose documents somebody takes for right although they differ. */
+export function indicesWithWaivedDocuments(rows: readonly LedgerRow[]): ReadonlySet<string> {
+  const waived = rows.filter(({ verdict, check }) => verdict === 'waived' && ABOUT_DOCUMENTS.has(check));
+  return new Set(waived.map(({ index }) => index));
+}
+
 export interface ShardFacts {
   readonly shard: number;
   readonly docs: number;

@@ -1,4 +1,6 @@
 import type { PublishedStateResult, RecheckInput, RecheckResult, RoundRef } from '../domain/exchange';
+import { indicesWithWaivedDocuments } from '../domain/ledger';
+import type { Ledger } from '../domain/ledger';
 import { below } from '../domain/names';
 import { resolvePatterns } from '../domain/patterns';
 import { isShared } from '../domain/plan';
@@ -6,7 +8,7 @@ import { indexLatestKey } from '../repository';
 import type { ManifestBlob } from '../repository';
 import { differingBlocks } from './block';
 import type { StepContext } from './context';
-import { readBytes, readJsonLines, requireJson } from './files';
+import { readBytes, readJson, readJsonLines, requireJson } from './files';
 import { indicesByName } from './frozen-source';
 import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
@@ -24,7 +26,8 @@ const PROGRESS_EVERY = 1_000;
  * counters, identities and patterns on the source, the last manifest on the target. Changes nothing; each thing that
  * is otherwise is one sentence, and any of them releases the freeze.
  *
- * Throws `TargetChangedError` when all that stands, but the target's indices are not as the last restore left them.
+ * Throws `TargetChangedError` when all that stands, but the target's indices are not as the last restore left them;
+ * documents that somebody has waived excepted.
  */
 export async function recheckBeforeCommit(
   deps: StepDeps,
@@ -51,7 +54,13 @@ async function refuseChangedTarget(migration: Migration, input: RecheckInput, si
   const round = keys.round(input.round, input.attempt);
   const { snapshot, indices } = await requireJson<ManifestFile>(targetStore, round.manifest, signal);
   const left = await readLeft(migration, new Map(indices.map(({ name }) => [name, snapshot.name])), signal);
-  const changes = await changesSince(target, left, await indicesByName(target, signal), 'a change', signal);
+  const ledger = await readJson<Ledger>(targetStore, round.ledger, signal);
+  const waived = indicesWithWaivedDocuments(ledger?.rows ?? []);
+  const guarded = new Map(
+    // Whoever waives documents has seen that they differ; that they are not as they were left is the same news twice.
+    [...left].map(([name, was]) => [name, waived.has(name) ? { ...was, shards: [] } : was]),
+  );
+  const changes = await changesSince(target, guarded, await indicesByName(target, signal), 'a change', signal);
   refuseChanges(
     changes,
     target.name,

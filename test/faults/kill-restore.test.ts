@@ -50,7 +50,7 @@ test('kill -9 during the restore: a new worker finds it under way and does not a
 
   await ferry.startWorker();
   await ferry.rounds(1);
-  const restores = () => proxy.requests.filter(({ method, path }) => method === 'POST' && /\/_restore/.test(path));
+  const restores = () => proxy.requests.filter(({ method, path }) => method === 'POST' && /\/_restore\?/.test(path));
   expect(restores()).toHaveLength(1);
   await ferry.signal('freeze-writes');
   expect((await ferry.result()).verification.failed).toBe(0);
