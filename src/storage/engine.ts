@@ -68,6 +68,11 @@ export class Engine {
     return gates[lane];
   }
 
+  /** A request that gives `bytes` to a store, when there is room for it. */
+  send<T>(store: Store, bytes: number, signal: AbortSignal, request: () => Promise<T>): Promise<T> {
+    return this.gate(store, 'target', laneOf(bytes)).run(weightOf(bytes), signal, request);
+  }
+
   /**
    * `work` over all items: the large ones in the order of their size, the largest first, so that the end does not wait
    * for one; the small ones beside them, in the order they are given. The first failure cancels the others through the
@@ -115,4 +120,9 @@ type Gates = Readonly<Record<Lane, Gate>>;
 
 export function laneOf(bytes: number): Lane {
   return bytes <= SMALL_BYTES ? 'small' : 'bulk';
+}
+
+/** What counts as throughput: small blobs by number, large ones by bytes. */
+export function weightOf(bytes: number): number {
+  return laneOf(bytes) === 'small' ? 1 : bytes;
 }

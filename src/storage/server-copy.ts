@@ -4,14 +4,16 @@
  * the bytes are moved here instead, where each end can be blamed for what is its own.
  */
 import type { ManifestBlob } from '../repository/manifest';
-import type { BlobProof, CopySource, CopyTarget } from './copy';
+import type { CopySource, CopyTarget } from './copy';
 import { showCrc32 } from './crc32';
-import { laneOf } from './engine';
 import type { Engine } from './engine';
 import { keyBelow } from './keys';
 import type { Pace } from './pace';
 import { mapInParallel } from './parallel';
+import { proofOf } from './proof';
+import type { BlobProof } from './proof';
 import type { Route } from './route';
+import { matching } from './store';
 import type { BlobChecksums, Copier, WriteReceipt } from './store';
 import { readCrc32 } from './sum';
 
@@ -67,7 +69,8 @@ class ServerCopy {
     if (isUnproved && told === undefined) return undefined;
     const expected = told === undefined ? this.options.expected : crc32In(told.checksums);
     const receipt = await this.#copy(told?.etag);
-    if (expected !== undefined && receipt.checksum === showCrc32(expected)) return this.#proof(expected, receipt);
+    if (expected !== undefined && receipt.checksum === showCrc32(expected))
+      return proofOf(this.blob, expected, receipt);
     const held = await this.#held();
     if (held?.length !== this.blob.length) return undefined;
     if (told !== undefined && !told.checksums.some((one) => held.checksums.includes(one))) return undefined;
@@ -78,7 +81,7 @@ class ServerCopy {
     }
     if (expected !== undefined && crc !== expected) return undefined;
     const checksum = held.checksums[0] ?? showCrc32(crc);
-    return this.#proof(crc, { ...receipt, etag: held.etag, checksum });
+    return proofOf(this.blob, crc, { ...receipt, etag: held.etag, checksum });
   }
 
   /** Nothing but the source's store says what the bytes are. */
@@ -106,7 +109,8 @@ class ServerCopy {
     // No byte of it passes here: only the request counts.
     await this.options.pace.take(0, 1, this.options.signal);
     if (this.#isInParts) return this.#copyParts(etag);
-    const match = etag === undefined || etag === '' ? {} : { ifMatch: etag };
+    const ifMatch = matching(etag);
+    const match = ifMatch === undefined ? {} : { ifMatch };
     return this.#send((signal) => this.copier.blob(this.#sourceKey, this.#targetKey, match, signal));
   }
 
@@ -114,7 +118,8 @@ class ServerCopy {
     const { signal, onUpload } = this.options;
     const { uploads } = this.target.store;
     const etag = known ?? (await this.source.store.head(this.#sourceKey, signal))?.etag;
-    const match = etag === undefined || etag === '' ? {} : { ifMatch: etag };
+    const ifMatch = matching(etag);
+    const match = ifMatch === undefined ? {} : { ifMatch };
     const uploadId = await uploads.begin(this.#targetKey, signal);
     try {
       await onUpload(this.#targetKey, uploadId);
@@ -142,14 +147,7 @@ class ServerCopy {
 
   /** A store is given no more copies at a time than uploads. */
   #send<T>(request: (signal: AbortSignal) => Promise<T>, signal = this.options.signal): Promise<T> {
-    const lane = laneOf(this.blob.length);
-    const weight = lane === 'small' ? 1 : this.blob.length;
-    return this.engine.gate(this.target.store, 'target', lane).run(weight, signal, () => request(signal));
-  }
-
-  #proof(crc: number, { etag, checksum, requestId }: WriteReceipt): BlobProof {
-    const { key, length, crc32: footerCrc32 } = this.blob;
-    return { key, length, crc32: crc, footerCrc32, checksum, etag, requestId };
+    return this.engine.send(this.target.store, this.blob.length, signal, () => request(signal));
   }
 }
 

@@ -167,3 +167,8 @@ export interface Uploads {
   /** Unfinished uploads below `prefix`; `undefined` where the store cannot list them. */
   unfinished(prefix: string, signal: AbortSignal): Promise<readonly { key: string; uploadId: string }[] | undefined>;
 }
+
+/** An etag to match. Gateways over a file system have none for files that others put there: nothing to match. */
+export function matching(etag: string | undefined): string | undefined {
+  return etag === '' ? undefined : etag;
+}

@@ -1,10 +1,11 @@
 /** What bytes sum up to that lie in a store: read piece by piece, in the memory that all copies share. */
 import { combineCrc32 } from './crc32';
-import { laneOf } from './engine';
+import { laneOf, weightOf } from './engine';
 import type { Engine } from './engine';
 import type { Pace } from './pace';
 import { mapInParallel } from './parallel';
 import { payload } from './payload';
+import { matching } from './store';
 import type { BlobInfo, Store } from './store';
 
 const PIECE_BYTES = 8 * 1024 * 1024;
@@ -42,14 +43,11 @@ async function readPiece(
   await pace.take(length, 1, signal);
   const memory = await engine.slabs.take(length, signal);
   try {
-    const lane = laneOf(length);
-    // Gateways over a file system have no etag for files that others put there: nothing to match.
-    const ifMatch = etag === '' ? {} : { ifMatch: etag };
+    const ifMatch = matching(etag);
+    const wanted = { ...range, into: () => memory.buffers, ...(ifMatch === undefined ? {} : { ifMatch }) };
     await engine
-      .gate(store, 'source', lane)
-      .run(lane === 'small' ? 1 : length, signal, () =>
-        store.read(key, { ...range, ...ifMatch, into: () => memory.buffers }, signal),
-      );
+      .gate(store, 'source', laneOf(length))
+      .run(weightOf(length), signal, () => store.read(key, wanted, signal));
     return payload(...memory.buffers).crc32;
   } finally {
     memory.release();

@@ -1,0 +1,286 @@
+/**
+ * A large blob sent in parts. After a crash the target is asked what it holds: what is there is compared with the
+ * source, not sent again.
+ */
+import { BlobCorruptError, BlobMissingError, RepositoryChangedError, UnavailableError } from '../domain/errors';
+import type { ManifestBlob } from '../repository/manifest';
+import type { CopyCursor, CopyOptions, CopyTarget, CursorPart } from './copy';
+import { crc32There } from './copy-source';
+import type { SourceFile, Told } from './copy-source';
+import { showCrc32 } from './crc32';
+import type { Engine } from './engine';
+import { keyBelow } from './keys';
+import { inParallel } from './parallel';
+import type { Payload } from './payload';
+import { aboutBlob, proofOf } from './proof';
+import type { BlobProof } from './proof';
+import { combined, DamagedOnTheWay } from './soundness';
+import type { Soundness } from './soundness';
+import type { Store, UploadedPart, WriteReceipt } from './store';
+import { damagedThere } from './verdicts';
+import { isOf } from './whole';
+
+const MIB = 1024 * 1024;
+/** As many as may be sent again after a crash: 64 MiB. */
+const PART_BYTES = 8 * MIB;
+const PARTS_AT_ONCE = 8;
+/** Keeps the cursor well below what a heartbeat may weigh; stores would take 10,000. */
+const ENOUGH_PARTS = 1_000;
+/** Eight of them are more than the memory there is, two are not. Stores take 10,000 parts: 640 GiB, ten times any segment. */
+const LARGEST_PART_BYTES = 64 * MIB;
+
+/** An upload under way: what the cursor remembers, and what the target says it holds. */
+interface OpenUpload {
+  readonly id: string;
+  readonly partBytes: number;
+  readonly sent: Map<number, CursorPart>;
+  readonly held: ReadonlyMap<number, UploadedPart>;
+}
+
+/** Everything of a file's copy that its blobs have in common. */
+export interface FileContext {
+  readonly engine: Engine;
+  readonly source: SourceFile;
+  readonly target: CopyTarget;
+  readonly soundness: Soundness;
+  readonly options: CopyOptions;
+  /** Of the file's blobs before the one that is copied. */
+  readonly proofs: readonly BlobProof[];
+  readonly reportCursor: (cursor: CopyCursor) => void;
+  readonly uploads: UploadBook;
+}
+
+/** The unfinished uploads of the target: those it lists, and those that somebody is to remember because it does not. */
+export class UploadBook {
+  /** Undefined while the target was not asked. */
+  #isListed: boolean | undefined;
+
+  constructor(
+    private readonly store: Store,
+    private readonly options: Pick<CopyOptions, 'signal' | 'onUnlisted'>,
+  ) {}
+
+  /** Of that very key; empty where the target lists none. */
+  async unfinished(key: string): Promise<readonly string[]> {
+    const listed = await this.store.uploads.unfinished(key, this.options.signal);
+    this.#isListed = listed !== undefined;
+    return (listed ?? []).filter((upload) => upload.key === key).map(({ uploadId }) => uploadId);
+  }
+
+  /** Before its first part is sent. */
+  async tell(key: string, uploadId: string): Promise<void> {
+    const { onUnlisted } = this.options;
+    if (onUnlisted === undefined) return;
+    if (this.#isListed === undefined) await this.unfinished(key);
+    if (this.#isListed === false) await onUnlisted({ key, uploadId });
+  }
+}
+
+/** Throws what `copyFile` does. Parts that cannot lead to a sound blob any more are aborted. */
+export function copyInParts(context: FileContext, blob: ManifestBlob): Promise<BlobProof> {
+  return new PartsCopy(context, blob).run();
+}
+
+class PartsCopy {
+  readonly #key: string;
+  readonly #signal: AbortSignal;
+
+  constructor(
+    private readonly context: FileContext,
+    private readonly blob: ManifestBlob,
+  ) {
+    this.#key = keyBelow(context.target.basePath, blob.key);
+    this.#signal = context.options.signal;
+  }
+
+  async run(): Promise<BlobProof> {
+    const source = await this.context.source.head(this.blob);
+    const upload = await this.#resume();
+    if (upload && 'proof' in upload) return upload.proof;
+    return this.#sendParts(source, upload ?? (await this.#begin()));
+  }
+
+  async #sendParts({ etag, told }: Told, upload: OpenUpload): Promise<BlobProof> {
+    const { soundness, options, proofs } = this.context;
+    const { blob } = this;
+    try {
+      const numbers = Array.from({ length: Math.ceil(blob.length / upload.partBytes) }, (_, i) => i + 1);
+      await inParallel(numbers, options.partsAtOnce ?? PARTS_AT_ONCE, this.#signal, (number, signal) =>
+        this.#sendPart(etag, upload, number, signal),
+      );
+      const parts = inOrder(upload);
+      const crc = combined(parts);
+      await soundness.assertSound(blob, crc, proofs);
+      const proof = await this.#complete(upload.id, parts, crc);
+      await soundness.assertArrived(blob, crc, told, proof);
+      return proof;
+    } catch (error) {
+      // These do not get better with the parts that are there; after anything else they are not sent again.
+      const isFinal = [BlobCorruptError, BlobMissingError, RepositoryChangedError].some((E) => error instanceof E);
+      if (isFinal || error instanceof DamagedOnTheWay) await this.#abandon(upload.id);
+      throw error;
+    }
+  }
+
+  async #sendPart(
+    sourceEtag: string | undefined,
+    upload: OpenUpload,
+    number: number,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const offset = (number - 1) * upload.partBytes;
+    const length = Math.min(upload.partBytes, this.blob.length - offset);
+    const sent = upload.sent.get(number);
+    const listed = upload.held.get(number);
+    const held = listed?.length === length ? listed : undefined;
+    if (held && sent?.length === length && sent.etag === held.etag) return;
+
+    await this.context.source.withBytes(
+      this.blob,
+      { offset, length, ...(sourceEtag === undefined ? {} : { ifMatch: sourceEtag }) },
+      async (body) => {
+        // Sent by an attempt that died before it could say so.
+        const part = held && (await isSame(held, body)) ? held : await this.#sendBody(upload.id, number, body, signal);
+        upload.sent.set(number, { number, length, etag: part.etag, crc32: body.crc32 });
+      },
+      signal,
+    );
+    this.#report(upload);
+  }
+
+  async #sendBody(uploadId: string, number: number, body: Payload, signal: AbortSignal): Promise<UploadedPart> {
+    const { engine, target, options } = this.context;
+    try {
+      const part = await engine.send(target.store, body.length, signal, () =>
+        target.store.uploads.part(this.#key, uploadId, number, body, signal),
+      );
+      options.progress(body.length);
+      return part;
+    } catch (error) {
+      if (error instanceof BlobMissingError) throw this.#vanished(uploadId, error);
+      throw error;
+    }
+  }
+
+  async #begin(): Promise<OpenUpload> {
+    const { target, options } = this.context;
+    const { uploads } = target.store;
+    let partBytes = Math.max(options.partBytes ?? PART_BYTES, uploads.minPartBytes);
+    while (this.blob.length > partBytes * ENOUGH_PARTS && partBytes < LARGEST_PART_BYTES) partBytes *= 2;
+    const id = await uploads.begin(this.#key, this.#signal);
+    await this.context.uploads.tell(this.#key, id);
+    const upload = { id, partBytes, sent: new Map<number, CursorPart>(), held: new Map<number, UploadedPart>() };
+    this.#report(upload);
+    return upload;
+  }
+
+  /** The upload that the cursor names, or the proof of the blob it became, or undefined: begin anew. */
+  async #resume(): Promise<OpenUpload | { proof: BlobProof } | undefined> {
+    const cursor = this.context.options.resume;
+    if (cursor?.key !== this.blob.key || cursor.uploadId === '') return this.#adopt();
+    const parts = await this.context.target.store.uploads.parts(this.#key, cursor.uploadId, this.#signal);
+    if (parts === undefined) {
+      const proof = await this.#acceptFinished(cursor.parts);
+      return proof && { proof };
+    }
+    return {
+      id: cursor.uploadId,
+      partBytes: cursor.partBytes,
+      sent: new Map(cursor.parts.map((part) => [part.number, part])),
+      held: new Map(parts.map((part) => [part.number, part])),
+    };
+  }
+
+  /**
+   * An upload of this key that nobody told us of: an attempt died before its first heartbeat. The fullest of them is
+   * gone on with. It may be of an older blob of the same name, so each of its parts is compared with the source.
+   */
+  async #adopt(): Promise<OpenUpload | undefined> {
+    const { uploads } = this.context.target.store;
+    let fullest: OpenUpload | undefined;
+    for (const uploadId of await this.context.uploads.unfinished(this.#key)) {
+      const parts = (await uploads.parts(this.#key, uploadId, this.#signal)) ?? [];
+      const partBytes = parts[0]?.number === 1 ? parts[0].length : 0;
+      if (partBytes < uploads.minPartBytes || parts.length <= (fullest?.held.size ?? 0)) continue;
+      fullest = { id: uploadId, partBytes, sent: new Map(), held: new Map(parts.map((part) => [part.number, part])) };
+    }
+    return fullest;
+  }
+
+  async #complete(uploadId: string, parts: CursorPart[], crc: number): Promise<BlobProof> {
+    const { store } = this.context.target;
+    const { blob } = this;
+    let receipt: WriteReceipt;
+    try {
+      receipt = await store.uploads.complete(this.#key, uploadId, parts, this.#signal);
+    } catch (error) {
+      if (!(error instanceof BlobMissingError)) throw error;
+      const proof = await this.#acceptFinished(parts);
+      if (proof) return proof;
+      throw this.#vanished(uploadId, error);
+    }
+    assertHeld(this.context.target, blob, crc, receipt);
+    const held = await store.head(this.#key, this.#signal);
+    if (held?.length !== blob.length) {
+      throw new BlobCorruptError('The target holds a blob of another length than was sent.', {
+        subject: { ...aboutBlob(this.context.target, blob), expected: blob.length, actual: held?.length ?? 'none' },
+      });
+    }
+    return proofOf(blob, crc, receipt);
+  }
+
+  /**
+   * The target no longer knows the upload. Either `complete` worked and its answer was lost, or somebody aborted it.
+   * A blob of the right length is no sign of the former: it may be an older one, as names are used again, and the
+   * etag of an upload can not be foretold on every store. So it is accepted only if its bytes, read back, have the
+   * CRC32 of those that were sent. This happens once in a crash; reading costs less than sending again.
+   */
+  async #acceptFinished(parts: readonly CursorPart[]): Promise<BlobProof | undefined> {
+    const { source, soundness, target, proofs } = this.context;
+    const { blob } = this;
+    const isAllSent = parts.reduce((sum, part) => sum + part.length, 0) === blob.length;
+    const expected = source.file.blobs.length === 1 ? soundness.expected : undefined;
+    // Nothing else says what the CRC32 of a chunk should be.
+    if (!isAllSent && expected === undefined) return undefined;
+    const crc = expected ?? combined(parts);
+    const held = await target.store.head(this.#key, this.#signal);
+    if (held?.length !== blob.length) return undefined;
+    const readBack = await crc32There(target.store, held, this.#signal);
+    if (readBack !== crc) return undefined;
+    await soundness.assertSound(blob, crc, proofs);
+    return proofOf(blob, crc, { etag: held.etag, checksum: showCrc32(readBack), requestId: undefined });
+  }
+
+  /** Parts cost storage until they are aborted. Failing to is reported by nobody: the fault that led here matters. */
+  async #abandon(uploadId: string): Promise<void> {
+    await this.context.target.store.uploads.abort(this.#key, uploadId, this.#signal).catch(() => undefined);
+  }
+
+  /** Retryable: the next attempt finds what became of the upload, or begins another. */
+  #vanished(uploadId: string, cause: BlobMissingError): UnavailableError {
+    return new UnavailableError('The target no longer knows an upload: it is begun again.', {
+      subject: { ...aboutBlob(this.context.target, this.blob), uploadId },
+      cause,
+    });
+  }
+
+  #report(upload: OpenUpload): void {
+    const { id, partBytes } = upload;
+    this.context.reportCursor({ key: this.blob.key, uploadId: id, partBytes, parts: inOrder(upload) });
+  }
+}
+
+/** Throws when the store says that it holds other bytes. One that answers with another kind of checksum has compared it itself. */
+export function assertHeld(target: CopyTarget, blob: ManifestBlob, crc: number, { checksum }: WriteReceipt): void {
+  if (!checksum?.startsWith('crc32:') || checksum === showCrc32(crc)) return;
+  throw damagedThere({ ...aboutBlob(target, blob), sent: showCrc32(crc), held: checksum });
+}
+
+/** Whether the target holds these bytes as that part. An etag is the MD5 unless the store encrypts. */
+function isSame(part: UploadedPart, body: Payload): Promise<boolean> {
+  return isOf(body, part.checksum ?? `md5:${part.etag.toLowerCase()}`);
+}
+
+function inOrder(upload: OpenUpload): CursorPart[] {
+  return [...upload.sent.values()].sort((a, b) => a.number - b.number);
+}

@@ -1,0 +1,102 @@
+/**
+ * Whether the bytes that are moved are those they should be: what the snapshot says (the source is sound), and where no
+ * manifest knows, what both stores say (the way is sound). Which end is at fault, a second reading tells.
+ */
+import { BlobCorruptError, UnavailableError } from '../domain/errors';
+import type { Subject } from '../domain/errors';
+import type { ManifestBlob } from '../repository/manifest';
+import type { CopyFile } from './copy';
+import { NEW_REPOSITORY } from './copy-source';
+import type { SourceFile } from './copy-source';
+import { combineCrc32, footerCrc32, showCrc32 } from './crc32';
+import type { Payload } from './payload';
+import type { BlobProof } from './proof';
+import { isOf } from './whole';
+
+/** The source gives other bytes when it is asked again. None of those that were sent are to be gone on with. */
+export class DamagedOnTheWay extends UnavailableError {}
+
+export class Soundness {
+  readonly #source: SourceFile;
+  /** CRC32 of the whole file; undefined where nothing says it. */
+  readonly expected: number | undefined;
+
+  /** @throws a plain error for a file of which the manifest gives no CRC32, or not all chunks */
+  constructor(source: SourceFile, isUnproved: boolean) {
+    this.#source = source;
+    this.expected = isUnproved ? undefined : expectedCrc32(source.file);
+  }
+
+  /**
+   * Throws when the file ends with this blob and its bytes do not have the CRC32 that the snapshot says. Whether they
+   * were damaged there or on their way, a second reading tells; after the latter everything is read and sent again.
+   */
+  async assertSound(blob: ManifestBlob, crc: number, before: readonly BlobProof[]): Promise<void> {
+    if (this.expected === undefined || before.length + 1 < this.#source.file.blobs.length) return;
+    const actual = combined([...before, { length: blob.length, crc32: crc }]);
+    if (actual === this.expected) return;
+    const subject = { ...this.#source.about(blob), expected: showCrc32(this.expected) };
+    if ((await this.#source.crc32()) !== actual) throw damagedOnTheWay(subject, actual);
+    throw new BlobCorruptError(`The bytes in the source are not those that the snapshot names: ${NEW_REPOSITORY}.`, {
+      subject: { ...subject, actual: showCrc32(actual) },
+    });
+  }
+
+  /** What no manifest knows is compared with what its store says of it: first, where clusters would read it at once. */
+  async assertAsTold(blob: ManifestBlob, body: Payload, told: readonly string[]): Promise<void> {
+    for (const checksum of told) {
+      const isFree = checksum.startsWith('crc32:');
+      if ((isFree || blob.phase !== 'data') && !(await isOf(body, checksum))) {
+        await this.#assertReadAgain(blob, body.crc32, checksum);
+      }
+    }
+  }
+
+  /** The same for data, at no cost: both stores say what their bytes are, and mostly in the same words. */
+  async assertArrived(
+    blob: ManifestBlob,
+    crc: number,
+    told: readonly string[],
+    { etag, checksum }: Pick<BlobProof, 'etag' | 'checksum'>,
+    body?: Payload,
+  ): Promise<void> {
+    if (told.length === 0) return;
+    const said = [checksum, showCrc32(crc), ...(/^[0-9a-f]{32}$/i.test(etag) ? [`md5:${etag.toLowerCase()}`] : [])];
+    for (const one of told) {
+      const kind = one.slice(0, one.indexOf(':') + 1);
+      const other = said.find((theirs) => theirs?.startsWith(kind));
+      // The target's etag may be of something else than the bytes: summing up what was sent tells without reading it again.
+      const isRight = other === undefined || other === one || (body !== undefined && (await isOf(body, one)));
+      if (!isRight) await this.#assertReadAgain(blob, crc, one);
+    }
+  }
+
+  /** Throws unless the source gives the same bytes again and what it told of them was an etag, of something else. */
+  async #assertReadAgain(blob: ManifestBlob, crc: number, told: string): Promise<void> {
+    const subject = { ...this.#source.about(blob), told };
+    if ((await this.#source.crc32()) !== crc) throw damagedOnTheWay(subject, crc);
+    if (told.startsWith('md5:')) return;
+    throw new BlobCorruptError('The store gives other bytes than it took: the blob was damaged there.', { subject });
+  }
+}
+
+function damagedOnTheWay(subject: Subject, read: number): DamagedOnTheWay {
+  return new DamagedOnTheWay('Bytes were changed on their way from the source: they are read again.', {
+    subject: { ...subject, read: showCrc32(read) },
+  });
+}
+
+function expectedCrc32({ blobs }: CopyFile): number {
+  const [first] = blobs;
+  const footer = first?.part?.fileCrc32 ?? first?.crc32 ?? null;
+  if (footer === null) throw new Error(`the manifest has no CRC32 for ${first?.key}: it is published, not copied`);
+  const isWhole = blobs.length === (first?.part?.of ?? 1);
+  const isInOrder = blobs.every(({ part }, i) => i === 0 || part!.number === blobs[i - 1]!.part!.number + 1);
+  if (!isWhole || !isInOrder) throw new Error(`not all chunks of ${first?.key}, in order`);
+  return footerCrc32(footer);
+}
+
+/** The CRC32 of pieces that follow one another; lengths in bytes. */
+export function combined(pieces: readonly { readonly length: number; readonly crc32: number }[]): number {
+  return pieces.reduce((crc, piece) => combineCrc32(crc, piece.crc32, piece.length), 0);
+}
