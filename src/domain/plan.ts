@@ -32,6 +32,8 @@ export interface ResolvedPlan {
   readonly restore: {
     readonly strategy: 'close';
     readonly everyRound: boolean;
+    /** Name or pattern of source indices -> their name on the target, with as many `*`. */
+    readonly rename: Readonly<Record<string, string>>;
     readonly settings: Readonly<Record<string, string | number | boolean>>;
     /** Names and `*` patterns. */
     readonly dropSettings: readonly string[];
@@ -133,6 +135,7 @@ function resolve(plan: z.output<typeof planSchema>): ResolvedPlan {
     restore: {
       strategy: plan.restore.strategy,
       everyRound: plan.restore.everyRound,
+      rename: plan.restore.rename,
       settings: plan.restore.settings,
       dropSettings: plan.restore.dropSettings,
       aliases: plan.restore.aliases,
@@ -356,10 +359,30 @@ const appliedSetting = indexSetting.refine((key) => !/^index\.(blocks\.|number_o
   error: 'cannot be set by a plan',
 });
 
+const stars = (text: string) => text.split('*').length - 1;
+
+const renames = z
+  .record(
+    z.string().regex(/^[^-\s\\/?"<>|,][^\s\\/?"<>|,]*$/, {
+      error: 'must be the name of an index or a pattern with one *',
+    }),
+    z.string().regex(/^[^-_+A-Z\s\\/?"<>|,#:][^A-Z\s\\/?"<>|,#:]*$/, {
+      error: 'must be a name that an index can have, with * where the pattern has one',
+    }),
+  )
+  .superRefine((rules, context) => {
+    for (const [from, to] of Object.entries(rules)) {
+      if (stars(from) <= 1 && stars(from) === stars(to)) continue;
+      context.addIssue({ code: 'custom', path: [from], message: 'must have one * on each side, or none' });
+    }
+  })
+  .default({})
+  .describe('Source index -> its name on the target; one * on each side, or none. A plain name wins over a pattern.');
+
 const restore = z.strictObject({
   strategy: choice(['close', 'replace', 'alias'], ['close']).default('close'),
   everyRound: z.boolean().default(true).describe('false: only after the baseline and the last round.'),
-  rename: notLanded(z.record(name, name)),
+  rename: renames,
   settings: z
     .record(
       appliedSetting,

@@ -189,6 +189,8 @@ class HttpCluster implements OpenedCluster {
       include_aliases: request.includeAliases,
       index_settings: request.indexSettings,
       ignore_index_settings: request.ignoreIndexSettings,
+      rename_pattern: request.rename?.pattern,
+      rename_replacement: request.rename?.replacement,
     };
     const path = `${snapshotPath(repository, snapshot)}/_restore?wait_for_completion=false`;
     // `{"accepted":true}`. A snapshot that lacks an index is 404; a list would come from a cluster that leaves it out.

@@ -207,6 +207,8 @@ export interface RestoreRequest {
   readonly indexSettings: Readonly<Record<string, string | number | boolean>>;
   readonly ignoreIndexSettings: readonly string[];
   readonly includeAliases: boolean;
+  /** A Java regular expression, replaced in every name that it matches. */
+  readonly rename?: { readonly pattern: string; readonly replacement: string };
 }
 
 export interface RestoreAccepted {

@@ -1,3 +1,4 @@
+import { nameOnTarget } from '../domain/target-names';
 import type { AliasAction, AliasDefinition, Cluster, IndexInfo } from '../elasticsearch/cluster';
 import type { Migration } from './migration';
 
@@ -8,7 +9,7 @@ import type { Migration } from './migration';
 export interface AliasPlan {
   /** In one atomic call: removals, then additions. Empty when everything is as wanted. */
   readonly actions: readonly AliasAction[];
-  /** Alias -> index -> definition, as it will be. */
+  /** Alias -> index of the target -> definition, as it will be. */
   readonly wanted: ReadonlyMap<string, ReadonlyMap<string, AliasDefinition>>;
   /** Aliases that cannot be set as wanted. While there is one, nothing may be sent. */
   readonly obstacles: readonly AliasObstacle[];
@@ -20,26 +21,32 @@ export interface AliasObstacle {
   readonly why: string;
 }
 
-/** `names`: the indices of the round, which are ours on the target. One that is gone from a side has no aliases there. */
+/**
+ * `names`: the indices of the round by their names on the source; what they are called on the target is ours there. One
+ * that is gone from a side has no aliases there.
+ */
 export async function planAliases(
   migration: Migration,
   names: readonly string[],
   signal: AbortSignal,
 ): Promise<AliasPlan> {
   const { plan, source, target } = migration;
+  const onTarget = new Map(names.map((name) => [name, nameOnTarget(plan.restore, name)]));
+  const ours = [...onTarget.values()];
   const taken = plan.restore.aliases === 'switchover';
   const planned = plan.cutover.switchover.aliases;
   const wanted = wantedAliases(
     taken ? await aliasesOf(source, names, await source.indices(signal), signal) : {},
     planned,
+    onTarget,
   );
   if (wanted.size === 0) return { actions: [], wanted, obstacles: [] };
   const indices = await target.indices(signal);
-  const held = await aliasesOf(target, names, indices, signal);
+  const held = await aliasesOf(target, ours, indices, signal);
   return {
     actions: actionsFor(wanted, held, Object.keys(planned)),
     wanted,
-    obstacles: obstaclesTo(wanted, await target.allAliases(signal), indices, new Set(names)),
+    obstacles: obstaclesTo(wanted, await target.allAliases(signal), indices, new Set(ours)),
   };
 }
 
@@ -56,17 +63,26 @@ async function aliasesOf(
 
 type AliasesByIndex = Awaited<ReturnType<Cluster['aliases']>>;
 
-/** The source's aliases with their definitions; one that the plan names points where the plan says, and only there. */
-function wantedAliases(fromSource: AliasesByIndex, planned: Readonly<Record<string, string>>): AliasPlan['wanted'] {
+/**
+ * The source's aliases with their definitions; one that the plan names points where the plan says, and only there. The
+ * plan may call an index as the source or as the target does; where both would do, as the source.
+ */
+function wantedAliases(
+  fromSource: AliasesByIndex,
+  planned: Readonly<Record<string, string>>,
+  onTarget: ReadonlyMap<string, string>,
+): AliasPlan['wanted'] {
   const wanted = new Map<string, Map<string, AliasDefinition>>();
   for (const [index, aliases] of Object.entries(fromSource)) {
     for (const [alias, definition] of Object.entries(aliases)) {
       if (!wanted.has(alias)) wanted.set(alias, new Map());
-      wanted.get(alias)?.set(index, definition);
+      wanted.get(alias)?.set(onTarget.get(index) ?? index, definition);
     }
   }
-  for (const [alias, index] of Object.entries(planned)) {
-    wanted.set(alias, new Map([[index, fromSource[index]?.[alias] ?? {}]]));
+  for (const [alias, called] of Object.entries(planned)) {
+    const index = onTarget.has(called) ? called : [...onTarget].find(([, name]) => name === called)?.[0];
+    const definition = index === undefined ? undefined : fromSource[index]?.[alias];
+    wanted.set(alias, new Map([[onTarget.get(index ?? called) ?? called, definition ?? {}]]));
   }
   return wanted;
 }

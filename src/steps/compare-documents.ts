@@ -21,6 +21,7 @@ export interface ContentsInput {
 
 /** An index that is open on both sides. */
 export interface ComparedIndex {
+  /** On the source, as rows have it. */
   readonly name: string;
   readonly shards: number;
   readonly source: SideFacts;
@@ -28,6 +29,8 @@ export interface ComparedIndex {
 }
 
 interface SideFacts extends Pick<Fingerprint, 'segments'> {
+  /** On this side. */
+  readonly name: string;
   readonly documents: number;
   /** Mean size on disk, of a primary's document. */
   readonly bytesPerDocument: number;
@@ -60,8 +63,8 @@ export async function sampleDocuments(input: ContentsInput, seed: string, contex
     for (let from = 0; from < ids.length; from += IDS_AT_ONCE) {
       const some = ids.slice(from, from + IDS_AT_ONCE);
       const [left, right] = await Promise.all([
-        input.source.documentsById(index.name, some, signal),
-        input.target.documentsById(index.name, some, signal),
+        input.source.documentsById(index.source.name, some, signal),
+        input.target.documentsById(index.target.name, some, signal),
       ]);
       comparison.add('source', left.map(factsOf(input.typed)));
       comparison.add('target', right.map(factsOf(input.typed)));
@@ -77,15 +80,15 @@ export async function sampleDocuments(input: ContentsInput, seed: string, contex
 /** Ids of the documents at so many places of one side. */
 async function chosenIds(
   cluster: Cluster,
-  { name, shards }: ComparedIndex,
-  { documents, segments }: SideFacts,
+  { name: index, shards }: ComparedIndex,
+  { name, documents, segments }: SideFacts,
   probes: number,
   seed: string,
   signal: AbortSignal,
 ): Promise<string[]> {
   if (documents === 0) return [];
   const read = ({ shard, after, size }: Place) => cluster.documentsAfter(name, shard, after, size, signal);
-  const found = (await Promise.all(placesIn(name, shards, segments, probes, seed).map(read))).flat();
+  const found = (await Promise.all(placesIn(index, shards, segments, probes, seed).map(read))).flat();
   // Every place may lie among deleted or nested documents: then the first live ones of any shard.
   for (let shard = 0; found.length === 0 && shard < shards; shard += 1) {
     found.push(...(await read({ shard, after: undefined, size: PROBE })));
@@ -189,7 +192,8 @@ async function readBoth(
   signal: AbortSignal,
 ): Promise<boolean> {
   const size = pageSize(Math.max(index.source.bytesPerDocument, index.target.bytesPerDocument));
-  const pages = (side: Side) => input[side].documentPages(index.name, shard, size, signal)[Symbol.asyncIterator]();
+  const pages = (side: Side) =>
+    input[side].documentPages(index[side].name, shard, size, signal)[Symbol.asyncIterator]();
   const readers = { source: pages('source'), target: pages('target') };
   const ended = { source: false, target: false };
   try {

@@ -13,13 +13,14 @@ const QUERIES_AT_ONCE = 4;
 const DIGEST_SHOWN = 16;
 
 /**
- * The plan's own searches on both sides, a row each. Compared are the number of hits, the documents (in their order
+ * The plan's own searches on both sides, a row each. `names` are those of the source. Compared are the number of hits, the documents (in their order
  * where the query sorts) and the aggregations; what a row shows of them is a digest.
  */
 export function runGoldenQueries(
   sides: { readonly source: Cluster; readonly target: Cluster },
   queries: readonly GoldenQuery[],
   names: readonly string[],
+  onTarget: (name: string) => string,
   context: Telling,
 ): Promise<LedgerRow[]> {
   return mapInParallel(queries, QUERIES_AT_ONCE, context.signal, async (query, signal) => {
@@ -32,7 +33,7 @@ export function runGoldenQueries(
     try {
       const [source, target] = await Promise.all([
         sides.source.search(meant, query.body, signal),
-        sides.target.search(meant, query.body, signal),
+        sides.target.search(meant.map(onTarget), query.body, signal),
       ]);
       context.progress({ step: 'golden queries', query: query.name });
       const [left, right] = [shown(source, query), shown(target, query)];

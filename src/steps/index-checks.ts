@@ -2,6 +2,8 @@ import { checkIndexVersion } from '../domain/compatibility';
 import type { Objection } from '../domain/objections';
 import type { ResolvedPlan } from '../domain/plan';
 import { aliasFaults, resolvePatterns } from '../domain/patterns';
+import { nameOnTarget, namingFaults } from '../domain/target-names';
+import type { Naming } from '../domain/target-names';
 import type { Cluster, ClusterInfo, FlatSettings, IndexInfo } from '../elasticsearch/cluster';
 import type { Findings } from './findings';
 import { indexKey, readIndexOwner, refusal } from './ownership';
@@ -32,12 +34,30 @@ export async function matchingIndices(
   const faults = aliasFaults(plan.indices, aliases);
   for (const fault of faults) findings.refuse('scope', fault.name, fault);
   const { included, excluded, unmatched } = resolvePatterns(plan.indices, [...all.keys()]);
+  for (const fault of namingFaults(plan.restore, included, aliasesToCome(plan, included, aliases))) {
+    findings.refuse('target', fault.name, fault);
+  }
   return {
     indices: included.map((name) => all.get(name)!),
     excluded: [...excluded, ...unnamed(all.keys(), [...included, ...excluded.map(({ name }) => name)])],
     // An alias matches no index; it has been refused by name already.
     unmatched: unmatched.filter((pattern) => !Object.hasOwn(aliases, pattern)),
   };
+}
+
+/** Those of the plan, and those of the moved indices unless they stay behind. */
+function aliasesToCome(
+  plan: ResolvedPlan,
+  indices: readonly string[],
+  aliases: Readonly<Record<string, readonly string[]>>,
+): Readonly<Record<string, readonly string[]>> {
+  const planned = Object.entries(plan.cutover.switchover.aliases).map(([alias, index]) => [alias, [index]] as const);
+  if (plan.restore.aliases === 'none') return Object.fromEntries(planned);
+  const moved = new Set(indices);
+  return Object.fromEntries([
+    ...Object.entries(aliases).filter(([, places]) => places.some((index) => moved.has(index))),
+    ...planned,
+  ]);
 }
 
 function unnamed(all: Iterable<string>, known: readonly string[]): MatchingIndices['excluded'] {
@@ -51,6 +71,7 @@ export interface Ends {
   readonly source: Cluster;
   readonly target: Cluster;
   readonly targetInfo: ClusterInfo;
+  readonly naming: Naming;
   readonly claimant: Claimant;
 }
 
@@ -105,19 +126,22 @@ function onSource({ name, open, health }: IndexInfo, settings: FlatSettings): Ob
 
 interface TargetSurvey {
   readonly claimant: Claimant;
+  readonly naming: Naming;
   readonly indices: ReadonlyMap<string, IndexInfo>;
   readonly aliases: Readonly<Record<string, readonly string[]>>;
   readonly owners: ReadonlyMap<string, OwnerFile | undefined>;
 }
 
 async function surveyTarget(indices: readonly IndexInfo[], ends: Ends, signal: AbortSignal): Promise<TargetSurvey> {
-  const { target, claimant } = ends;
+  const { target, naming, claimant } = ends;
   const there = await target.indices(signal);
-  const owners = await mapInParallel(indices, OWNERS_AT_ONCE, signal, async ({ name }, either) => {
+  const owners = await mapInParallel(indices, OWNERS_AT_ONCE, signal, async (index, either) => {
+    const name = nameOnTarget(naming, index.name);
     return [name, await readIndexOwner(claimant, name, either)] as const;
   });
   return {
     claimant,
+    naming,
     indices: new Map(there.map((index) => [index.name, index])),
     aliases: await target.allAliases(signal),
     owners: new Map(owners),
@@ -125,7 +149,8 @@ async function surveyTarget(indices: readonly IndexInfo[], ends: Ends, signal: A
 }
 
 /** On the target a name is free, or what has it was restored by us; all else is a stranger's and never touched. */
-function onTarget({ name }: IndexInfo, survey: TargetSurvey): Objection[] {
+function onTarget(index: IndexInfo, survey: TargetSurvey): Objection[] {
+  const name = nameOnTarget(survey.naming, index.name);
   const owner = survey.owners.get(name);
   if (owner !== undefined && owner.firstRunId !== survey.claimant.firstRunId) {
     return [refusal(`The target index '${name}'`, owner, indexKey(survey.claimant, name))];
@@ -135,7 +160,7 @@ function onTarget({ name }: IndexInfo, survey: TargetSurvey): Objection[] {
     return [
       {
         seen: `The target has an alias '${name}' (of ${behind.join(', ')}), which is a stranger's`,
-        remedy: `remove it there, or leave out "${name}"`,
+        remedy: `remove it there, or leave out "${index.name}"`,
       },
     ];
   }
@@ -144,7 +169,7 @@ function onTarget({ name }: IndexInfo, survey: TargetSurvey): Objection[] {
   return [
     {
       seen: `The target has an index '${name}' already (${existing.open ? 'open' : 'closed'}), which is a stranger's`,
-      remedy: `it is never restored over. Remove it there yourself, or leave out "${name}"`,
+      remedy: `it is never restored over. Remove it there yourself, or leave out "${index.name}"`,
     },
   ];
 }

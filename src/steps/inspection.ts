@@ -169,7 +169,7 @@ class Checks {
       this.scope(matching);
       if (targetInfo === undefined) return matching;
       const { indices } = matching;
-      const ends = { ...this.ends, targetInfo, claimant: this.claimant(targetInfo) };
+      const ends = { ...this.ends, targetInfo, naming: plan.restore, claimant: this.claimant(targetInfo) };
       const settings = await checkIndices(indices, ends, findings, context.signal);
       await checkDataStreams(plan, source, indices, findings, context.signal);
       await checkNeeds(indices, settings, this.ends, findings, context.signal);

@@ -3,6 +3,7 @@ import type { PlanRef, PreflightInput, PreflightResult, Settings } from '../doma
 import { registrationName, WorkKeys } from '../domain/names';
 import { parsePlan } from '../domain/plan';
 import type { ResolvedPlan } from '../domain/plan';
+import { nameOnTarget } from '../domain/target-names';
 import type { ClusterInfo, IndexInfo } from '../elasticsearch/cluster';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
@@ -156,7 +157,7 @@ function planFile(deps: StepDeps, inspection: WholeInspection, input: PreflightI
 /** All or nothing: what a refused migration claimed would stand in the way of the next. */
 async function claimAll(claimant: Claimant, { plan, indices }: WholeInspection, context: StepContext): Promise<void> {
   const { basePath } = plan.repository.target;
-  const names = indices.map(({ name }) => name);
+  const names = indices.map(({ name }) => nameOnTarget(plan.restore, name));
   assertMayAct(context, WRITE_TIMEOUT_MS);
   try {
     await claimLocation(claimant, basePath, context.signal);

@@ -4,6 +4,7 @@ import type { Ledger } from '../domain/ledger';
 import { below } from '../domain/names';
 import { resolvePatterns } from '../domain/patterns';
 import { isShared } from '../domain/plan';
+import { nameOnTarget } from '../domain/target-names';
 import { indexLatestKey } from '../repository';
 import type { ManifestBlob } from '../repository';
 import { differingBlocks } from './block';
@@ -53,9 +54,10 @@ async function refuseChangedTarget(migration: Migration, input: RecheckInput, si
   const { target, targetStore, keys } = migration;
   const round = keys.round(input.round, input.attempt);
   const { snapshot, indices } = await requireJson<ManifestFile>(targetStore, round.manifest, signal);
-  const left = await readLeft(migration, new Map(indices.map(({ name }) => [name, snapshot.name])), signal);
+  const onTarget = (name: string) => nameOnTarget(migration.plan.restore, name);
+  const left = await readLeft(migration, new Map(indices.map(({ name }) => [onTarget(name), snapshot.name])), signal);
   const ledger = await readJson<Ledger>(targetStore, round.ledger, signal);
-  const waived = indicesWithWaivedDocuments(ledger?.rows ?? []);
+  const waived = new Set([...indicesWithWaivedDocuments(ledger?.rows ?? [])].map(onTarget));
   const guarded = new Map(
     // Whoever waives documents has seen that they differ; that they are not as they were left is the same news twice.
     [...left].map(([name, was]) => [name, waived.has(name) ? { ...was, shards: [] } : was]),

@@ -1,5 +1,6 @@
 import { VerificationFailedError } from '../domain/errors';
 import type { ReplicasInput, ReplicasResult } from '../domain/exchange';
+import { nameOnTarget } from '../domain/target-names';
 import type { IndexHealth } from '../elasticsearch/cluster';
 import type { ManifestIndex } from '../repository';
 import { assertMayAct } from './context';
@@ -34,18 +35,23 @@ export async function buildReplicas(
   const keys = migration.keys.round(input.round, input.attempt);
   const scope = await requireJson<ScopeFile>(migration.targetStore, keys.scope, context.signal);
   const manifest = await requireJson<ManifestFile>(migration.targetStore, keys.manifest, context.signal);
-  await setCopies(migration, copiesByIndex(migration, scope, manifest), context);
-  const names = scope.indices.map(({ name }) => name);
+  const wanted = copiesByIndex(migration, scope, manifest);
+  await setCopies(migration, wanted, context);
+  const names = [...wanted.keys()];
   const note = input.wait && names.length > 0 ? await awaitCopies(migration, names, context) : undefined;
   return { indices: names.length, ...(note === undefined ? {} : { note }) };
 }
 
 type Wanted = Readonly<Record<string, string | number | null>>;
 
+/** By their names on the target. */
 function copiesByIndex({ plan }: Migration, scope: ScopeFile, manifest: ManifestFile): ReadonlyMap<string, Wanted> {
   const manifestOf = new Map(manifest.indices.map((index) => [index.name, index]));
   return new Map(
-    scope.indices.map((index) => [index.name, wantedFor(index, manifestOf.get(index.name), plan.restore.settings)]),
+    scope.indices.map((index) => [
+      nameOnTarget(plan.restore, index.name),
+      wantedFor(index, manifestOf.get(index.name), plan.restore.settings),
+    ]),
   );
 }
 

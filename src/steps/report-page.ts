@@ -96,8 +96,9 @@ function indices(all: readonly ReportedIndex[]): string[] {
   ];
 }
 
-function indexLine({ name, documents, failedChecks, droppedSettings }: ReportedIndex): string {
-  const cells = [name, documents?.source ?? '-', documents?.target ?? '-', some(failedChecks), some(droppedSettings)];
+function indexLine({ name, onTarget, documents, failedChecks, droppedSettings }: ReportedIndex): string {
+  const called = onTarget === undefined ? name : `${name} (on the target ${onTarget})`;
+  const cells = [called, documents?.source ?? '-', documents?.target ?? '-', some(failedChecks), some(droppedSettings)];
   return `| ${cells.join(' | ')} |`;
 }
 

@@ -1,6 +1,7 @@
 import type { FreezeOutcome, ReportInput, ReportPlace } from '../domain/exchange';
 import type { Ledger, LedgerRow, Level } from '../domain/ledger';
 import { matchesPattern } from '../domain/patterns';
+import { nameOnTarget } from '../domain/target-names';
 import { payload } from '../storage';
 import type { StepContext } from './context';
 import { digestOf, readBytes, readJson, writeJson } from './files';
@@ -48,6 +49,8 @@ interface ReportedVerification {
 
 export interface ReportedIndex {
   readonly name: string;
+  /** Its name on the target, where that is another. */
+  readonly onTarget?: string;
   /** Undefined when the migration ended before the final round was verified. */
   readonly documents: { readonly source: number | string; readonly target: number | string } | undefined;
   readonly failedChecks: readonly string[];
@@ -141,8 +144,10 @@ async function reportedIndices(
   return (manifest?.indices ?? []).map(({ name, settings }) => {
     const own = rows.filter((row) => row.index === name);
     const counted = own.find(({ check }) => check === 'documents');
+    const onTarget = nameOnTarget(plan.restore, name);
     return {
       name,
+      ...(onTarget === name ? {} : { onTarget }),
       documents: counted === undefined ? undefined : { source: counted.source, target: counted.target },
       failedChecks: own.filter(({ verdict }) => verdict === 'fail').map(({ check }) => check),
       droppedSettings: Object.keys(settings).filter((key) => dropped.some((pattern) => matchesPattern(pattern, key))),

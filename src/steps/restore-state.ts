@@ -33,7 +33,10 @@ export interface Sight {
 }
 
 export interface Watched {
+  /** On the target. */
   readonly name: string;
+  /** In the snapshot. */
+  readonly source: string;
   readonly shards: number;
   /** By shard, remembered: a primary that moves to another node afterwards lists a PEER recovery instead. */
   readonly doneShards: Map<number, ShardRecovery>;

@@ -1,5 +1,7 @@
 import { ConfigurationError, UnavailableError, VerificationFailedError } from '../domain/errors';
 import type { RestoreInput, RestoreResult } from '../domain/exchange';
+import { nameOnTarget, restoreGroups } from '../domain/target-names';
+import type { RestoreGroup } from '../domain/target-names';
 import type { IndexInfo, RestoreRequest, ShardRecovery } from '../elasticsearch/cluster';
 import type { ManifestIndex } from '../repository';
 import { assertMayAct } from './context';
@@ -53,6 +55,7 @@ class Restoring {
   private readonly claimant;
   private readonly watched: readonly Watched[];
   private readonly manifestOf: ReadonlyMap<string, ManifestIndex>;
+  private readonly groups: readonly RestoreGroup[];
   private owners: ReadonlyMap<string, OwnerFile> = new Map();
   private readonly recordedUuids = new Map<string, Set<string>>();
   private registered = false;
@@ -67,8 +70,14 @@ class Restoring {
     this.origin = { repository: migration.registrations.target.name, snapshot: manifest.snapshot.name };
     this.claimant = claimantOf(migration);
     this.manifestOf = new Map(manifest.indices.map((index) => [index.name, index]));
+    const { restore: naming } = migration.plan;
+    this.groups = restoreGroups(
+      naming,
+      manifest.indices.map(({ name }) => name),
+    );
     this.watched = manifest.indices.map(({ name, shards }) => ({
-      name,
+      name: nameOnTarget(naming, name),
+      source: name,
       shards: shards.length,
       doneShards: new Map<number, ShardRecovery>(),
       requested: false,
@@ -82,9 +91,9 @@ class Restoring {
     const polling = new Polling(this.context.signal);
     for (;;) {
       const { sights, judged } = await this.look();
-      const wanted = this.watched.filter(({ name }) => judged.get(name) === 'wanted');
       await this.guard(sights);
-      if (wanted.length > 0) await this.request(wanted, sights);
+      const group = this.nextGroup(judged);
+      if (group !== undefined) await this.request(group, this.wantedOf(group, judged), sights);
       await this.explainRed(judged);
       this.report(sights);
       if (this.watched.every(({ name }) => judged.get(name) === 'done')) return this.end(sights);
@@ -180,7 +189,22 @@ class Restoring {
     );
   }
 
-  private async request(wanted: readonly Watched[], sights: ReadonlyMap<string, Sight>): Promise<void> {
+  /** Up to 5.x a cluster has one restore at a time: another group waits until the ones before are done. */
+  private nextGroup(judged: ReadonlyMap<string, Judgement>): RestoreGroup | undefined {
+    const isBusy = this.groups.length > 1 && this.watched.some(({ name }) => judged.get(name) === 'running');
+    return isBusy ? undefined : this.groups.find((group) => this.wantedOf(group, judged).length > 0);
+  }
+
+  private wantedOf({ indices }: RestoreGroup, judged: ReadonlyMap<string, Judgement>): Watched[] {
+    const members = new Set(indices);
+    return this.watched.filter(({ name, source }) => members.has(source) && judged.get(name) === 'wanted');
+  }
+
+  private async request(
+    { rename }: RestoreGroup,
+    wanted: readonly Watched[],
+    sights: ReadonlyMap<string, Sight>,
+  ): Promise<void> {
     this.refuseEndless(wanted);
     await this.register();
     // Recorded before the close: an index that we have closed must not look as if somebody else had.
@@ -191,7 +215,8 @@ class Restoring {
     await this.close(names.filter((name) => sights.get(name)?.info?.open === true));
     const { signal } = this.context;
     assertMayAct(this.context, RESTORE_TIMEOUT_MS);
-    const request = restoreRequest(this.migration, names, this.manifestOf);
+    const sources = wanted.map(({ source }) => source);
+    const request = { ...restoreRequest(this.migration, sources, this.manifestOf), ...(rename && { rename }) };
     const accepted = await this.migration.target.restore(this.origin.repository, this.origin.snapshot, request, signal);
     this.assertAllAccepted(names, accepted.indices);
     for (const index of wanted) {
@@ -314,10 +339,10 @@ export const ALWAYS_DROPPED = [
 ] as const;
 
 /**
- * One request for all. `index_settings` wins over `ignore_index_settings`: the write block stays. The number of
+ * One request for all that are renamed alike. `index_settings` wins over `ignore_index_settings`: the write block stays. The number of
  * replicas can only be set, never ignored (the cluster refuses to remove it).
  */
-export function restoreRequest(
+function restoreRequest(
   migration: Migration,
   names: readonly string[],
   manifestOf: ReadonlyMap<string, ManifestIndex>,

@@ -1,4 +1,5 @@
 import type { ScopeInput, ScopeResult } from '../domain/exchange';
+import { nameOnTarget } from '../domain/target-names';
 import type { IndexInfo } from '../elasticsearch/cluster';
 import type { StepContext } from './context';
 import { createJson, digestOf, readJson, requireJson } from './files';
@@ -88,15 +89,15 @@ function checkKnown(indices: readonly IndexInfo[], known: ReadonlyMap<string, Sc
 }
 
 function endsOf(migration: Migration) {
-  const { source, target, clusters } = migration;
-  return { source, target, targetInfo: clusters.target, claimant: claimantOf(migration) };
+  const { source, target, clusters, plan } = migration;
+  return { source, target, targetInfo: clusters.target, naming: plan.restore, claimant: claimantOf(migration) };
 }
 
 /** All, not only what joins: an attempt that was interrupted may have left a claim out. */
 async function claimAll(migration: Migration, indices: readonly IndexInfo[], context: StepContext): Promise<void> {
   const claimant = claimantOf(migration);
   await inParallel(indices, CLAIMS_AT_ONCE, context.signal, async ({ name }, signal) => {
-    await claimIndex(claimant, name, signal);
+    await claimIndex(claimant, nameOnTarget(migration.plan.restore, name), signal);
   });
 }
 

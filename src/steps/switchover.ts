@@ -1,5 +1,6 @@
 import { ConfigurationError, WritesNotBlockedError } from '../domain/errors';
 import type { SwitchInput, SwitchResult } from '../domain/exchange';
+import { nameOnTarget } from '../domain/target-names';
 import { planAliases } from './alias-plan';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
@@ -22,11 +23,12 @@ export async function unblockTarget(deps: StepDeps, input: SwitchInput, context:
   const migration = await openMigration(deps, input.plan, context);
   await assertCommitted(migration, input, context.signal);
   const names = await roundIndices(migration, input, context.signal);
-  await assertRestoredByUs(migration, names, context.signal);
+  const onTarget = (name: string) => nameOnTarget(migration.plan.restore, name);
+  await assertRestoredByUs(migration, names.map(onTarget), context.signal);
   const { record: key } = migration.keys.freeze(input.freeze);
   const record = await requireJson<FreezeRecord>(migration.targetStore, key, context.signal);
   const frozenByUs = new Set(record.indices.filter(({ blockedBefore }) => !blockedBefore).map(({ name }) => name));
-  const opened = names.filter((name) => frozenByUs.has(name));
+  const opened = names.filter((name) => frozenByUs.has(name)).map(onTarget);
   await removeWriteBlocks(migration.target, opened, context);
   return { indices: opened.length, aliases: 0 };
 }
@@ -67,6 +69,7 @@ async function assertCommitted(
   );
 }
 
+/** Their names on the source. */
 async function roundIndices(
   { targetStore, keys }: Migration,
   input: SwitchInput,

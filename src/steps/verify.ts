@@ -12,6 +12,7 @@ import type {
   Level,
 } from '../domain/ledger';
 import type { RoundKeys } from '../domain/names';
+import { nameOnTarget } from '../domain/target-names';
 import type { Cluster, ClusterInfo } from '../elasticsearch/cluster';
 import type { ManifestIndex } from '../repository';
 import { mapInParallel } from '../storage/parallel';
@@ -42,10 +43,10 @@ export async function takeFingerprints(
   input: RoundRef,
   context: StepContext,
 ): Promise<FingerprintResult> {
-  const { migration, keys, names } = await openRound(deps, input, context);
+  const { migration, keys, names, onTarget } = await openRound(deps, input, context);
   const [source, target] = await Promise.all([
-    fingerprintsOf(migration.source, names, context),
-    fingerprintsOf(migration.target, names, context),
+    fingerprintsOf(migration.source, names, asNamed, context),
+    fingerprintsOf(migration.target, names, onTarget, context),
   ]);
   const taken: Fingerprints = { source, target };
   const { digest } = await writeJson(migration.targetStore, keys.fingerprints, taken, context.signal);
@@ -65,11 +66,11 @@ export async function verify(deps: StepDeps, input: RoundRef, context: StepConte
     progress: (details) => context.progress({ pass, ...details }),
   };
   const round = await openRound(deps, input, context);
-  const { migration, keys, names } = round;
+  const { migration, keys, names, onTarget } = round;
   const { level, queries } = migration.plan.cutover.verify;
   const [source, target, aliases] = await Promise.all([
-    factsOf(migration.source, names, telling),
-    factsOf(migration.target, names, telling),
+    factsOf(migration.source, names, asNamed, telling),
+    factsOf(migration.target, names, onTarget, telling),
     planAliases(migration, names, context.signal),
   ]);
   const taken = await readJson<Fingerprints>(migration.targetStore, keys.fingerprints, context.signal);
@@ -77,9 +78,9 @@ export async function verify(deps: StepDeps, input: RoundRef, context: StepConte
     ...names.flatMap((name) =>
       compareNowOrThen(name, source.get(name), target.get(name), taken, expectations(round, name, aliases)),
     ),
-    ...homelessObstacles(aliases, names),
+    ...homelessObstacles(aliases, names.map(onTarget)),
     ...(await documentRows(level, round, { source, target }, pass, telling)),
-    ...(await runGoldenQueries(migration, queries, [...target.keys()], telling)),
+    ...(await runGoldenQueries(migration, queries, [...target.keys()], onTarget, telling)),
   ];
   const before = await readJson<Ledger>(migration.targetStore, keys.ledger, context.signal);
   return writeLedger(migration, keys, { level, rows: keepWaived(rows, before?.rows ?? []) }, context);
@@ -96,7 +97,9 @@ export async function waiveFailedRows(deps: StepDeps, input: WaiveInput, context
 interface Round {
   readonly migration: Migration;
   readonly keys: RoundKeys;
+  /** On the source, as the ledger has them. */
   readonly names: readonly string[];
+  readonly onTarget: (name: string) => string;
   readonly manifest: ManifestFile;
   readonly manifestOf: ReadonlyMap<string, ManifestIndex>;
 }
@@ -107,7 +110,13 @@ async function openRound(deps: StepDeps, input: RoundRef, context: StepContext):
   const scope = await requireJson<ScopeFile>(migration.targetStore, keys.scope, context.signal);
   const manifest = await requireJson<ManifestFile>(migration.targetStore, keys.manifest, context.signal);
   const manifestOf = new Map(manifest.indices.map((index) => [index.name, index]));
-  return { migration, keys, names: scope.indices.map(({ name }) => name), manifest, manifestOf };
+  const onTarget = (name: string) => nameOnTarget(migration.plan.restore, name);
+  return { migration, keys, names: scope.indices.map(({ name }) => name), onTarget, manifest, manifestOf };
+}
+
+/** What a cluster calls an index of the source: the source itself. */
+function asNamed(name: string): string {
+  return name;
 }
 
 async function writeLedger(
@@ -149,25 +158,27 @@ function compareNowOrThen(
 }
 
 interface NamedFacts extends IndexFacts {
+  /** In its cluster. */
+  readonly name: string;
   readonly bytes: number;
 }
 
+/** By their names on the source; `called` says how the cluster calls them. */
 async function fingerprintsOf(
   cluster: Cluster,
   names: readonly string[],
+  called: (name: string) => string,
   { signal, progress }: Telling,
 ): Promise<Record<string, Fingerprint>> {
   const infos = await indicesByName(cluster, signal);
-  const present = names.filter((name) => infos.get(name)?.open === true);
+  const present = names.filter((name) => infos.get(called(name))?.open === true);
   if (present.length === 0) return {};
-  await cluster.refresh(present, signal);
+  const there = present.map(called);
+  await cluster.refresh(there, signal);
   progress({ step: 'fingerprints', cluster: cluster.name, indices: present.length });
-  const [shards, segments] = await Promise.all([
-    cluster.shardStats(present, signal),
-    cluster.segments(present, signal),
-  ]);
+  const [shards, segments] = await Promise.all([cluster.shardStats(there, signal), cluster.segments(there, signal)]);
   return Object.fromEntries(
-    present.map((name) => [name, { shards: shards[name] ?? [], segments: segments[name] ?? [] }]),
+    present.map((name) => [name, { shards: shards[called(name)] ?? [], segments: segments[called(name)] ?? [] }]),
   );
 }
 
@@ -175,28 +186,31 @@ async function fingerprintsOf(
 async function factsOf(
   cluster: Cluster,
   names: readonly string[],
+  called: (name: string) => string,
   context: Telling,
 ): Promise<ReadonlyMap<string, NamedFacts>> {
   const { signal } = context;
   const infos = await indicesByName(cluster, signal);
-  const fingerprints = await fingerprintsOf(cluster, names, context);
+  const fingerprints = await fingerprintsOf(cluster, names, called, context);
   const present = Object.keys(fingerprints);
   if (present.length === 0) return new Map();
+  const there = present.map(called);
   const [counts, mappings, settings] = await Promise.all([
-    countAll(cluster, present, context),
-    cluster.mappings(present, signal),
-    cluster.settings(present, signal),
+    countAll(cluster, there, context),
+    cluster.mappings(there, signal),
+    cluster.settings(there, signal),
   ]);
   return new Map(
     present.map((name, at) => [
       name,
       {
+        name: called(name),
         documents: counts[at] ?? -1,
         shards: fingerprints[name]?.shards ?? [],
         segments: fingerprints[name]?.segments ?? [],
-        mapping: mappings[name],
-        settings: settings[name] ?? {},
-        bytes: infos.get(name)?.primaryBytes ?? 0,
+        mapping: mappings[called(name)],
+        settings: settings[called(name)] ?? {},
+        bytes: infos.get(called(name))?.primaryBytes ?? 0,
       },
     ]),
   );
@@ -235,11 +249,11 @@ async function documentRows(
   return compareAllDocuments(input, { store: migration.targetStore, keys, pass }, telling);
 }
 
-function sideFacts({ documents, segments, bytes }: NamedFacts) {
-  return { documents, segments, bytesPerDocument: bytes / Math.max(1, documents) };
+function sideFacts({ name, documents, segments, bytes }: NamedFacts) {
+  return { name, documents, segments, bytesPerDocument: bytes / Math.max(1, documents) };
 }
 
-function expectations({ migration, manifestOf }: Round, name: string, aliases: AliasPlan): Expectations {
+function expectations({ migration, manifestOf, onTarget }: Round, name: string, aliases: AliasPlan): Expectations {
   const { clusters, plan } = migration;
   const inSnapshot = manifestOf.get(name);
   const { settings, dropSettings } = plan.restore;
@@ -247,7 +261,7 @@ function expectations({ migration, manifestOf }: Round, name: string, aliases: A
     typedMappings: { source: showsTypes(clusters.source), target: showsTypes(clusters.target) },
     manifestSegments: inSnapshot?.shards ?? [],
     plannedSettings: [...Object.keys(settings), ...dropSettings, ...ALWAYS_DROPPED],
-    aliases: aliasExpectation(migration, name, inSnapshot?.aliases ?? [], aliases),
+    aliases: aliasExpectation(migration, onTarget(name), inSnapshot?.aliases ?? [], aliases),
   };
 }
 

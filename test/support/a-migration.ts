@@ -2,6 +2,7 @@ import type { Config } from '../../src/config';
 import type { PlanRef, RestoreInput } from '../../src/domain/exchange';
 import { indexOwnerKey, locationOwnerKey, WorkKeys } from '../../src/domain/names';
 import { parsePlan } from '../../src/domain/plan';
+import { nameOnTarget } from '../../src/domain/target-names';
 import type { ManifestBlob, ManifestIndex } from '../../src/repository';
 import type { StepContext } from '../../src/steps/context';
 import { digestOf } from '../../src/steps/files';
@@ -119,9 +120,13 @@ export class AMigration {
     this.save(this.ownerKey(index), { migration: 'm', firstRunId: 'run-1', ...owner });
   }
 
+  /** The name of a source's index there. */
+  readonly onTarget = (index: string): string => nameOnTarget(this.file.plan.restore, index);
+
   /** The target as it is after round 1: restored, blocked, recorded. */
   restored(): this {
-    for (const [name, { shards = 1 }] of Object.entries(this.indices)) {
+    for (const [index, { shards = 1 }] of Object.entries(this.indices)) {
+      const name = this.onTarget(index);
       this.target.add(
         name,
         { uuid: `restored-${name}`, shards, blocks: ['write'] },
@@ -131,10 +136,9 @@ export class AMigration {
       this.target.statsOf[name] = [{ shard: 0, docs: 10, deleted: 0, indexTotal: 0, deleteTotal: 0, maxSeqNo: 9 }];
       this.claim(name, { uuids: [`restored-${name}`], restoring: { repository: 'snapferry-ours', snapshot: 'snap' } });
     }
-    const left = Object.keys(this.indices).map((name) => [
-      name,
-      { uuid: `restored-${name}`, shards: [{ shard: 0, docs: 10, maxSeqNo: 9 }] },
-    ]);
+    const left = Object.keys(this.indices)
+      .map(this.onTarget)
+      .map((name) => [name, { uuid: `restored-${name}`, shards: [{ shard: 0, docs: 10, maxSeqNo: 9 }] }]);
     this.save(this.keys.left('snap'), { indices: Object.fromEntries(left) as LeftFile['indices'] });
     return this;
   }
@@ -210,8 +214,8 @@ export class AMigration {
       const { shards = 1, replicas = 1, aliases = [] } = this.indices[name] as IndexSpec;
       this.source.add(name, { shards, replicas });
       this.source.aliasMap[name] = Object.fromEntries(aliases.map((alias) => [alias, {}]));
-      this.target.shardCounts[name] = shards;
-      this.claim(name);
+      this.target.shardCounts[this.onTarget(name)] = shards;
+      this.claim(this.onTarget(name));
     }
     this.target.snapshots['snapferry-ours/snap'] = aSnapshot('snap', names);
     this.save(locationOwnerKey('snapferry-work', 'copy'), { migration: 'm', firstRunId: 'run-1' });

@@ -143,8 +143,10 @@ export class RestoringCluster extends FakeCluster {
   override async restore(repository: string, snapshot: string, request: RestoreRequest): Promise<RestoreAccepted> {
     await super.restore(repository, snapshot, request);
     this.requests.push(request);
-    const accepted = this.accepts(request.indices);
-    for (const name of accepted ?? request.indices) {
+    const { pattern = '^$', replacement = '' } = request.rename ?? {};
+    const renamed = request.indices.map((name) => name.replace(new RegExp(pattern), replacement));
+    const accepted = this.accepts(renamed);
+    for (const name of accepted ?? renamed) {
       const at = this.indexList.findIndex((index) => index.name === name);
       const blocks = request.indexSettings['index.blocks.write'] === true ? ['write'] : [];
       if (at < 0) this.add(name, { uuid: `restored-${name}`, shards: this.shardCounts[name] ?? 1, blocks });

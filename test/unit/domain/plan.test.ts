@@ -33,7 +33,14 @@ describe('a plan', () => {
       rounds: { everyMs: 15 * 60_000 },
       limits: {},
       throttles: {},
-      restore: { strategy: 'close', everyRound: true, settings: {}, dropSettings: [], aliases: 'switchover' },
+      restore: {
+        strategy: 'close',
+        everyRound: true,
+        rename: {},
+        settings: {},
+        dropSettings: [],
+        aliases: 'switchover',
+      },
       cutover: {
         freezeAtMostMs: 20 * 60_000,
         approval: true,
@@ -55,6 +62,7 @@ describe('a plan', () => {
     const restore = {
       strategy: 'close',
       everyRound: false,
+      rename: { 'logs-*': 'aws-logs-*', movies: 'films' },
       settings: { 'index.number_of_replicas': 0, 'index.codec': 'default', 'index.hidden': false },
       dropSettings: ['index.apack.*'],
       aliases: 'none',
@@ -145,7 +153,6 @@ describe('a feature that has not landed is refused as such, by its path:', () =>
     ['rounds.window', { rounds: { window: { from: '22:00', to: '06:00', timeZone: 'Asia/Singapore' } } }],
     ['restore.strategy', { restore: { strategy: 'replace' } }],
     ['restore.strategy', { restore: { strategy: 'alias' } }],
-    ['restore.rename', { restore: { rename: { 'logs-*': 'aws-logs-*' } } }],
     ['restore.keepSettings', { restore: { keepSettings: ['index.lifecycle.*'] } }],
     ['restore.aliases', { restore: { aliases: 'everyRound' } }],
     ['cutover.switchover.webhook', { cutover: webhook }],
@@ -188,6 +195,12 @@ describe('what a plan may not say', () => {
     ],
     ['restore.settings["index.number_of_shards"]', { restore: { settings: { 'index.number_of_shards': 2 } } }],
     ['restore.settings["index.codec"]', { restore: { settings: { 'index.codec': null } } }],
+    ['restore.rename["logs-*"]: must have one * on each side', { restore: { rename: { 'logs-*': 'logs' } } }],
+    ['restore.rename.movies: must have one * on each side', { restore: { rename: { movies: 'films-*' } } }],
+    ['restore.rename["*-*"]: must have one * on each side', { restore: { rename: { '*-*': '*-x-*' } } }],
+    ['restore.rename.movies: must be a name that an index can have', { restore: { rename: { movies: 'Films' } } }],
+    ['restore.rename.movies: must be a name that an index can have', { restore: { rename: { movies: '' } } }],
+    ['restore.rename.-logs: must be the name of an index', { restore: { rename: { '-logs': 'logs' } } }],
     ['restore.dropSettings[0]: must begin with index.', { restore: { dropSettings: ['lifecycle.*'] } }],
   ])('%s', (fault, part) => {
     const message = refusal(withPart(part));

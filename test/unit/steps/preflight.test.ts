@@ -293,6 +293,33 @@ describe('preflight: the source location', () => {
   });
 });
 
+describe('preflight: names on the target', () => {
+  const renamed = (rename: Record<string, string>, more = {}) => anInput({ restore: { rename }, ...more });
+
+  test('are those that are claimed, and that must be free', async () => {
+    const world = World.with('logs-1');
+    world.target.indexList.push(anIndex('logs-1'));
+    await run(world, renamed({ 'logs-*': 'aws-*' }));
+    expect(traces(world)).toContain('snapferry-work/owners/index/uuid-of-ali/aws-1/owner.json');
+    expect(traces(world).join()).not.toContain('logs-1');
+    const taken = World.with('logs-1');
+    taken.target.indexList.push(anIndex('aws-1'));
+    expect(await refusal(taken, renamed({ 'logs-*': 'aws-*' }))).toContain(
+      "The target has an index 'aws-1' already (open), which is a stranger's: it is never restored over. Remove it " +
+        'there yourself, or leave out "logs-1"',
+    );
+  });
+
+  test('of two indices are never the same, and never that of an alias to come', async () => {
+    const world = World.with('logs-1', 'logs-2');
+    expect(await refusal(world, renamed({ 'logs-1': 'logs-2' }))).toContain("'logs-1', 'logs-2' would all be called");
+    world.source.aliasMap['logs-2'] = { live: {} };
+    expect(await refusal(world, renamed({ 'logs-1': 'live' }))).toContain('which is an alias there');
+    const planned = { cutover: { switchover: { aliases: { current: 'logs-2' } } } };
+    expect(await refusal(world, renamed({ 'logs-1': 'current' }, planned))).toContain('which is an alias there');
+  });
+});
+
 describe('preflight: what it warns of', () => {
   test('foreign snapshots at the source, blocks that stand, clear text, and targets that restore in full', async () => {
     const world = World.with();

@@ -100,6 +100,14 @@ describe('a target that is not as the last restore left it is no objection to th
     await expect(recheck(migration)).rejects.toThrow(says);
   });
 
+  test('under its name there', async () => {
+    const migration = new AMigration({ movies: {} }, { restore: { rename: { movies: 'films' } } }).restored();
+    migration.frozen().quiescent();
+    expect(await objections(migration)).toEqual([]);
+    migration.target.indexList[0] = { ...migration.target.indexList[0]!, blocks: [] };
+    await expect(recheck(migration)).rejects.toThrow("index 'films' is not blocked for writes any more");
+  });
+
   test('what releases the freeze comes first', async () => {
     const migration = ready();
     set(migration, { open: false });

@@ -81,3 +81,12 @@ test('without waiting it only asks for them', async () => {
   migration.target.frames = [() => ({ health: healthy(1, { status: 'yellow', unassigned: 1 }), recoveries: [] })];
   expect(await run(migration, false)).toEqual({ indices: 1 });
 });
+
+test('an index with another name on the target gets the copies of its source', async () => {
+  const migration = new AMigration(
+    { movies: { replicas: 2 } },
+    { restore: { rename: { movies: 'films' } } },
+  ).restored();
+  await buildReplicas(migration.deps, { ...migration.at, wait: false }, migration.context());
+  expect(migration.target.settingsOf['films']).toMatchObject({ 'index.number_of_replicas': '2' });
+});

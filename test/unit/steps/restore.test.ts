@@ -326,3 +326,54 @@ describe('what somebody did to the target since the last restore', () => {
     expect(await run(migration)).toMatchObject({ indices: 1 });
   });
 });
+
+describe('indices with another name on the target', () => {
+  const plan = { restore: { rename: { 'logs-*': 'aws-logs-*', movies: 'films' } } };
+
+  test('are asked for by their old names and awaited by their new ones, one request for each rule', async () => {
+    const migration = new AMigration({ 'logs-1': {}, movies: {}, other: {} }, plan);
+    expect(await run(migration)).toMatchObject({ indices: 3, shards: 3 });
+    expect(migration.target.requests).toMatchObject([
+      { indices: ['logs-1', 'other'], rename: { pattern: '^logs-(.*)$', replacement: 'aws-logs-$1' } },
+      { indices: ['movies'], rename: { pattern: '^movies$', replacement: 'films' } },
+    ]);
+    expect(migration.target.indexList.map(({ name }) => name)).toEqual(['aws-logs-1', 'other', 'films']);
+    expect(migration.read<OwnerFile>(migration.ownerKey('films'))).toMatchObject({ uuids: ['restored-films'] });
+    migration.target.calls.length = 0;
+    await run(migration);
+    expect(migration.target.calls).toEqual([]);
+  });
+
+  test('wait for the request before, as a 5.x cluster has one restore at a time', async () => {
+    const migration = new AMigration({ 'logs-1': {}, movies: {} }, plan);
+    const underWay: number[] = [];
+    const request = migration.target.restore.bind(migration.target);
+    migration.target.restore = (...args) => {
+      underWay.push(migration.target.indexList.filter(({ health }) => health === 'yellow').length);
+      return request(...args);
+    };
+    await run(migration);
+    expect(underWay).toHaveLength(2);
+    expect(migration.progress.filter(({ shardsDone }) => shardsDone === 0).length).toBeGreaterThan(0);
+  });
+
+  test('are restored over when they are ours, and an index with the old name is nobody’s business', async () => {
+    const migration = new AMigration({ movies: {} }, plan);
+    migration.claim('films', { uuids: ['ours'] });
+    migration.target.add('films', { uuid: 'ours' });
+    migration.target.add('movies', { uuid: 'a stranger’s' });
+    migration.target.healthOf['films'] = healthy(1);
+    migration.target.recoveryList = [aRecovery('films', { snapshot: 'older' })];
+    await run(migration);
+    expect(migration.target.calls.filter((call) => call.includes('close'))).toEqual(['close films']);
+  });
+
+  test('are refused when a stranger has the new name', async () => {
+    const migration = new AMigration({ movies: {} }, plan);
+    migration.target.add('films', { uuid: 'a stranger’s' });
+    migration.target.healthOf['films'] = healthy(1);
+    migration.target.recoveryList = [aRecovery('films', { type: 'EXISTING_STORE' })];
+    await expect(run(migration)).rejects.toThrow(ConfigurationError);
+    expect(migration.target.calls).toEqual([]);
+  });
+});

@@ -89,3 +89,26 @@ describe('aliases', () => {
     expect(migration.target.calls).toEqual([]);
   });
 });
+
+describe('indices with another name on the target', () => {
+  const renamed = (plan = {}) =>
+    new AMigration({ movies: { aliases: ['live'] }, logs: {} }, { restore: { rename: { movies: 'films' } }, ...plan })
+      .restored()
+      .frozen(['logs'])
+      .decided('committed');
+
+  test('are opened there, and have the aliases of the source', async () => {
+    const migration = renamed();
+    expect(await unblock(migration)).toEqual({ indices: 1, aliases: 0 });
+    expect(migration.target.settingsOf['films']).not.toHaveProperty(['index.blocks.write']);
+    await switchOver(migration);
+    expect(migration.target.aliasMap).toEqual({ films: { live: {} } });
+  });
+
+  test.each(['movies', 'films'])('may be called %s by the aliases of the plan', async (index) => {
+    const migration = renamed({ cutover: { switchover: { aliases: { live: index, other: 'logs' } } } });
+    migration.source.aliasMap['movies'] = { live: { search_routing: '1' } };
+    await switchOver(migration);
+    expect(migration.target.aliasMap).toEqual({ films: { live: { search_routing: '1' } }, logs: { other: {} } });
+  });
+});

@@ -202,3 +202,28 @@ describe('golden queries', () => {
     expect((await run(asked(['other']))).failedRows).toEqual(['query/top-titles']);
   });
 });
+
+test('an index with another name on the target is compared with its source, by all that the plan asks for', async () => {
+  const queries = [{ name: 'all', indices: ['mov*'], body: {} }];
+  const plan = { restore: { rename: { movies: 'films' } }, cutover: { verify: { level: 'full', queries } } };
+  const migration = new AMigration({ movies: { aliases: ['live'] } }, plan).restored().frozen();
+  for (const [cluster, name] of [
+    [migration.source, 'movies'],
+    [migration.target, 'films'],
+  ] as const) {
+    cluster.countOf[name] = 1;
+    cluster.statsOf[name] = [{ shard: 0, docs: 1, deleted: 0, indexTotal: 1, deleteTotal: 0, maxSeqNo: 0 }];
+    cluster.documentsOf[name] = [aDocument('1')];
+    cluster.segmentsOf[name] = [{ shard: 0, name: '_0', docs: 1, deleted: 0, bytes: 10 }];
+  }
+  await takeFingerprints(migration.deps, migration.at, migration.context());
+  const asked = [jest.spyOn(migration.source, 'search'), jest.spyOn(migration.target, 'search')];
+  expect(await run(migration)).toMatchObject({ failed: 0, documents: 1 });
+  expect(asked.map(({ mock }) => mock.calls[0]?.[0])).toEqual([['movies'], ['films']]);
+  expect(ledger(migration).rows.map(({ id }) => id)).toEqual(
+    expect.arrayContaining(['movies/documents', 'movies/aliases', 'movies/contents', 'query/all']),
+  );
+  migration.target.documentsOf['films'] = [aDocument('1', { source: '{"title":"2"}' })];
+  const { failures } = await run(migration);
+  expect(failures).toEqual([expect.stringMatching(/^movies\/changed documents: /)]);
+});

@@ -1,0 +1,75 @@
+import { nameOnTarget, namingFaults, restoreGroups } from '../../../src/domain/target-names';
+
+const rename = { 'logs-*': 'aws-logs-*', 'logs-main': 'main.$1', '*-old': 'old-*', 'a+b.*(c)': '*' };
+
+describe('the name on the target', () => {
+  test.each([
+    ['logs-2026', 'aws-logs-2026'],
+    ['logs-', 'aws-logs-'],
+    // A plain name wins over a pattern, and the first pattern over the next.
+    ['logs-main', 'main.$1'],
+    ['logs-old', 'aws-logs-old'],
+    ['movies-old', 'old-movies'],
+    ['a+b.x(c)', 'x'],
+    ['movies', 'movies'],
+    ['my-logs-2026', 'my-logs-2026'],
+  ])('of %s is %s', (index, name) => {
+    expect(nameOnTarget({ rename }, index)).toBe(name);
+  });
+
+  test('without a rule is the same', () => {
+    expect(nameOnTarget({ rename: {} }, 'constructor')).toBe('constructor');
+  });
+});
+
+describe('requests of a restore', () => {
+  const indices = ['logs-1', 'movies', 'logs-main', 'movies-old', 'a+b.x(c)', 'logs-2'];
+
+  test('are one where nothing is renamed, and one where one rule is used', () => {
+    expect(restoreGroups({ rename: {} }, indices)).toEqual([{ indices }]);
+    expect(restoreGroups({ rename: { 'logs-*': 'l-*' } }, ['movies', 'logs-1'])).toEqual([
+      { indices: ['logs-1', 'movies'], rename: { pattern: '^logs-(.*)$', replacement: 'l-$1' } },
+    ]);
+  });
+
+  test('are one for each rule, and each gives its indices the names that every other step expects', () => {
+    const groups = restoreGroups({ rename }, indices);
+    expect(groups).toHaveLength(4);
+    expect(groups.flatMap((group) => group.indices).sort()).toEqual([...indices].sort());
+    for (const { indices: members, rename: rule } of groups) {
+      // Java writes a literal $ as \$, JavaScript as $$.
+      const replacement = rule?.replacement.replaceAll('\\$', '$$$$') ?? '';
+      for (const index of members) {
+        const renamed = index.replace(new RegExp(rule?.pattern ?? '^$'), replacement);
+        expect(renamed).toBe(nameOnTarget({ rename }, index));
+      }
+    }
+  });
+});
+
+describe('names that cannot be', () => {
+  const faults = (rules: Record<string, string>, indices: string[], aliases = {}) =>
+    namingFaults({ rename: rules }, indices, aliases).map(({ seen }) => seen);
+
+  test('two indices of one name', () => {
+    expect(faults({ 'a-*': 'c-*', 'b-*': 'c-*' }, ['a-1', 'b-1', 'b-2'])).toEqual([
+      "Indices 'a-1', 'b-1' would all be called 'c-1' on the target",
+    ]);
+    expect(faults({ a: 'b' }, ['a', 'b'])).toHaveLength(1);
+    expect(faults({ a: 'b', b: 'a' }, ['a', 'b'])).toEqual([]);
+  });
+
+  test('a name that an alias will have', () => {
+    expect(faults({ 'movies-1': 'movies' }, ['movies-1'], { movies: ['movies-1'] })).toEqual([
+      "Index 'movies-1' would be called 'movies' on the target, which is an alias there after the switchover",
+    ]);
+  });
+
+  test.each(['logs-', 'logs--x', 'logs-_x', 'logs-.', `logs-${'é'.repeat(128)}`])('%s without its head', (index) => {
+    expect(faults({ 'logs-*': '*' }, [index])).toHaveLength(1);
+  });
+
+  test('the longest name is one', () => {
+    expect(faults({ 'logs-*': '*' }, [`logs-${'x'.repeat(255)}`])).toEqual([]);
+  });
+});
