@@ -6,9 +6,10 @@ import path from 'node:path';
 import { BucketRepositories } from './bucket-repositories';
 import type { Settings } from './bucket-repositories';
 import { startElasticsearch } from './elasticsearch';
-import { json, NodeHttp, objectIn, startFront } from './managed-service';
+import { NodeHttp, objectIn, startFront } from './managed-service';
 import type { Front, FrontOptions, NodeBehind, Reply, ServiceRequest } from './managed-service';
 import { shareDirectory } from './sharing';
+import { refusal, unauthenticated } from './x-pack';
 
 /** An AccessKey pair of RAM, by its id. */
 export type RamKeys = Readonly<Record<string, { readonly secret: string; readonly buckets: readonly string[] }>>;
@@ -96,25 +97,10 @@ class Cluster {
   }
 
   async answer(request: ServiceRequest): Promise<Reply> {
-    const denied = this.denied(request);
+    const { username = 'elastic', password } = this.options;
+    const denied = unauthenticated(request, { username, password }, this.major);
     if (denied !== undefined) return denied;
     return request.parts[0] === '_snapshot' ? this.snapshots(request) : this.http.forward(request);
-  }
-
-  /** As X-Pack says it. */
-  private denied({ headers, path: at }: ServiceRequest): Reply | undefined {
-    const { authorization } = headers;
-    if (authorization === undefined) return unauthorized(`missing authentication token for REST request [${at}]`);
-    const [, token = ''] = /^Basic (.+)$/.exec(authorization) ?? [];
-    const given = Buffer.from(token, 'base64').toString();
-    const username = this.options.username ?? 'elastic';
-    if (given === `${username}:${this.options.password}`) return undefined;
-    const user = given.split(':')[0] ?? '';
-    return unauthorized(
-      this.major >= 7
-        ? `unable to authenticate user [${user}] for REST request [${at}]`
-        : `failed to authenticate user [${user}]`,
-    );
   }
 
   private async snapshots(request: ServiceRequest): Promise<Reply> {
@@ -211,17 +197,6 @@ const used = (type: string, reason: string): Fault => ({ type, reason, stays: tr
 
 function concernsAutomated(name: string): boolean {
   return name === '_all' || name.split(',').some((one) => one === AUTOMATED || one.includes('*'));
-}
-
-function refusal(status: number, error: { readonly type: string; readonly reason: string }, more: object = {}): Reply {
-  return json(status, { error: { root_cause: [error], ...error, ...more }, status });
-}
-
-function unauthorized(reason: string): Reply {
-  const challenge = 'Basic realm="security" charset="UTF-8"';
-  const header = { 'WWW-Authenticate': challenge };
-  const reply = refusal(401, { type: 'security_exception', reason }, { header });
-  return { ...reply, headers: { ...reply.headers, 'www-authenticate': challenge } };
 }
 
 function failed(name: string, { type, reason, stays }: Fault): Reply {

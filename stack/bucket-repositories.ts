@@ -23,11 +23,13 @@ export class BucketRepositories {
     private readonly type: string,
     private readonly root: string,
     private readonly node: NodeHttp,
+    /** The bucket's full name, where the settings do not give it as it is. */
+    private readonly bucketOf: (settings: Settings) => string = ({ bucket }) => String(bucket),
   ) {}
 
   /** Registers a repository; unverified for one that leads nowhere, as services do whose verification fails. */
   async register(name: string, settings: Settings, isReachable: boolean): Promise<Reply> {
-    const bucket = isReachable ? String(settings['bucket']) : NOWHERE;
+    const bucket = isReachable ? this.bucketOf(settings) : NOWHERE;
     const location = path.join(this.root, bucket, String(settings['base_path'] ?? (isReachable ? '' : name)));
     // In a bucket a folder need not be there to be read.
     await mkdir(location, { recursive: true });

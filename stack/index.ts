@@ -11,6 +11,8 @@ export { freePort } from './ports';
 export { stopAll } from './processes';
 export type { Server } from './processes';
 export { shareDirectory } from './sharing';
+export { startTencentElasticsearch } from './tencent-elasticsearch';
+export type { TencentOptions, TencentServer } from './tencent-elasticsearch';
 export { startTemporal, temporalCli } from './temporal';
 export type { TemporalOptions, TemporalServer } from './temporal';
 export { startVersitygw } from './versitygw';

@@ -18,6 +18,10 @@ export interface S3Options {
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
   readonly port?: number;
+  /** Default us-east-1: requests that are signed for another one are refused. */
+  readonly region?: string;
+  /** Takes the bucket from the Host header too: `<bucket>.<virtualDomain>`. */
+  readonly virtualDomain?: string;
 }
 
 export interface S3Server extends Server {
@@ -32,7 +36,7 @@ const PROGRAM = {
 };
 
 /**
- * Path style, region us-east-1. Buckets made through S3 are open to nodes; for a folder that was made otherwise, name it
+ * Path style unless `virtualDomain` is given. Buckets made through S3 are open to nodes; for a folder that was made otherwise, name it
  * in a node's `pathRepo` or call `shareDirectory`. Object metadata lies beside the root, so that it outlives a restart.
  */
 export async function startVersitygw(options: S3Options): Promise<S3Server> {
@@ -46,7 +50,7 @@ export async function startVersitygw(options: S3Options): Promise<S3Server> {
     title: 'versitygw',
     // Folders and files that it makes, as root, are for nodes to read, write and delete.
     command: '/bin/sh',
-    args: ['-c', 'umask 000; exec "$0" "$@"', program, ...serverArguments(port, sidecar, root)],
+    args: ['-c', 'umask 000; exec "$0" "$@"', program, ...serverArguments(options, port, sidecar, root)],
     env: { ...process.env, ROOT_ACCESS_KEY: options.accessKeyId, ROOT_SECRET_KEY: options.secretAccessKey },
     folder: await runFolder(`s3-${port}`),
     isReady: async () => (await httpGet(endpoint + HEALTH_PATH)).status === 200,
@@ -62,8 +66,14 @@ function sidecarOf(root: string): string {
   return path.join(parent, `.s3-metadata-${path.basename(root)}`);
 }
 
-function serverArguments(port: number, sidecar: string, root: string): string[] {
+function serverArguments(
+  { region = 'us-east-1', virtualDomain }: S3Options,
+  port: number,
+  sidecar: string,
+  root: string,
+): string[] {
   return [
+    ...['--region', region, ...(virtualDomain === undefined ? [] : ['--virtual-domain', virtualDomain])],
     ...['--port', `127.0.0.1:${port}`, '--health', HEALTH_PATH, '--keep-alive', '--quiet'],
     ...['posix', '--sidecar', sidecar, '--dir-perms', '0777', root],
   ];

@@ -229,8 +229,10 @@ class Domain {
     if (settings['bucket'] === undefined || trusted === undefined) return notAssumed(role);
     if (bucket.startsWith('.') || !existsSync(path.join(this.options.root, bucket))) return NO_BUCKET;
     const region = this.options.buckets?.[bucket] ?? this.region;
-    const asked = settings['region'] ?? (settings['endpoint'] === 's3.amazonaws.com' ? region : 'us-east-1');
-    if (asked !== region) return elsewhere(region);
+    // A bucket of another region than the domain's is reached by the endpoint alone, whatever `region` says.
+    const isAnywhere = settings['endpoint'] === 's3.amazonaws.com';
+    const asked = settings['region'] ?? (isAnywhere ? region : 'us-east-1');
+    if (asked !== region || (region !== this.region && !isAnywhere)) return elsewhere(region);
     return trusted.buckets.includes(bucket) ? undefined : ACCESS_DENIED;
   }
 }

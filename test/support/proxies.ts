@@ -45,13 +45,19 @@ export interface Tunnels {
   readonly asked: string[];
 }
 
-/** SOCKS5. `names` are those that only this proxy can resolve. */
-export async function socks(names: Readonly<Record<string, string>> = {}, denied?: string): Promise<Tunnels> {
+/** SOCKS5. `names` are those that only this proxy can resolve: to an address, or to another port, `address:port`. */
+export async function socks(
+  names: Readonly<Record<string, string>> | ((host: string) => string | undefined) = {},
+  denied?: string,
+): Promise<Tunnels> {
   const asked: string[] = [];
   const inside = new Socks5Server().setRulesetValidator((connection, accept, deny) => {
     const { destAddress } = connection;
     asked.push(`${destAddress}:${connection.destPort}`);
-    connection.destAddress = names[destAddress] ?? destAddress;
+    const known = typeof names === 'function' ? names(destAddress ?? '') : names[destAddress ?? ''];
+    const [address, port] = known?.split(':') ?? [];
+    connection.destAddress = address ?? destAddress;
+    if (port !== undefined) connection.destPort = Number(port);
     if (destAddress === denied) deny();
     else accept();
   });
