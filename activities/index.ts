@@ -11,6 +11,7 @@ import { cleanUp } from '../src/steps/cleanup';
 import { copyUnit, readUnits } from '../src/steps/copy-unit';
 import { writeLimits } from '../src/steps/limits';
 import type { StepDeps } from '../src/steps/migration';
+import { notify } from '../src/steps/notify';
 import { planTransfer } from '../src/steps/plan';
 import { preflight } from '../src/steps/preflight';
 import { publish } from '../src/steps/publish';
@@ -58,6 +59,7 @@ export function createActivities(deps: StepDeps) {
     buildReplicas: activity(buildReplicas),
     unblockTarget: activity(unblockTarget),
     switchAliases: activity(switchAliases),
+    notify: activity(notify),
     writeReport: activity(writeReport),
     cleanUp: activity(cleanUp),
     ...createTransferActivities(deps),

@@ -9,6 +9,7 @@ import { ConfigurationError, UnavailableError } from './domain/errors';
 import { readStrictly } from './domain/faults';
 import type { ClusterConnection } from './elasticsearch';
 import type { RepositoryDefinition } from './elasticsearch/cluster';
+import type { Webhook } from './net/webhook';
 import type { StoreConnection } from './storage';
 
 /**
@@ -20,8 +21,9 @@ export interface Config {
   /** @throws ConfigurationError that lists the known names, as do all the methods below */
   cluster(name: string): ClusterConnection;
   store(name: string): StoreConnection;
+  webhook(name: string): Webhook;
   /** What a name stands for (URL; type, bucket, region, endpoint, path), hashed. No secret goes into it. */
-  fingerprint(kind: 'cluster' | 'store', name: string): string;
+  fingerprint(kind: 'cluster' | 'store' | 'webhook', name: string): string;
   /**
    * How that cluster registers the folder `basePath` of the store. Holds the secrets in clear where the file names
    * some: for the request to the cluster only.
@@ -370,12 +372,25 @@ class ConnectionsFile implements Config {
     return { type, bucket, region, endpoint, pathStyle, encryption, proxy, credentials: keys };
   }
 
-  fingerprint(kind: 'cluster' | 'store', name: string): string {
-    const facts =
-      kind === 'cluster'
-        ? [withoutSlash(named(this.connections.clusters, kind, name).url)]
-        : placeOf(named(this.connections.stores, kind, name));
+  webhook(name: string): Webhook {
+    const { url, signingKey } = named(this.connections.webhooks, 'webhook', name);
+    return { name, url, signingKey: () => signingKey.reveal() };
+  }
+
+  fingerprint(kind: 'cluster' | 'store' | 'webhook', name: string): string {
+    const facts = this.factsOf(kind, name);
     return createHash('sha256').update(JSON.stringify(facts)).digest('hex');
+  }
+
+  private factsOf(kind: 'cluster' | 'store' | 'webhook', name: string): readonly (string | undefined)[] {
+    switch (kind) {
+      case 'cluster':
+        return [withoutSlash(named(this.connections.clusters, kind, name).url)];
+      case 'store':
+        return placeOf(named(this.connections.stores, kind, name));
+      case 'webhook':
+        return [named(this.connections.webhooks, kind, name).url];
+    }
   }
 
   repositoryDefinition(store: string, cluster: string, basePath: string): RepositoryDefinition {

@@ -70,13 +70,21 @@ export class Cutover {
   private async begin(): Promise<boolean> {
     const { desk } = this;
     desk.unfreezeAsked = undefined;
+    let announced = false;
     try {
       const scope = await this.scopeToFreeze();
       // Withdrawn, or expired, while the scope was resolved.
       if (desk.state.freezeRequest === undefined) return false;
+      if (desk.state.settings.notify === true) {
+        announced = true;
+        await desk.tellWebhook('freezing', { freeze: desk.state.freezes + 1 });
+        if (desk.state.freezeRequest === undefined) throw new Objection('it was withdrawn');
+      }
       await CancellationScope.nonCancellable(() => this.startLease(scope));
       return true;
     } catch (error) {
+      // Whoever heard that a freeze begins must hear that none did.
+      if (announced) desk.announce('unfrozen', { freeze: desk.state.freezes + 1 });
       if (isCancellation(error)) throw error;
       desk.withdrawFreeze(`the freeze did not begin: ${failureOf(error).message}`);
       return false;
@@ -109,6 +117,7 @@ export class Cutover {
           freezeAtMostMs: settings.freezeAtMostMs,
           by,
           searchAttributes: settings.searchAttributes,
+          ...(settings.notify === undefined ? {} : { notify: settings.notify }),
         },
       ],
       parentClosePolicy: ParentClosePolicy.ABANDON,
@@ -169,6 +178,7 @@ export class Cutover {
     const startedAt = Date.now();
     await condition(() => desk.quiescent !== undefined);
     desk.showQuiescence();
+    desk.announce('frozen', { deadline: desk.quiescent?.deadline });
     this.steps['quiescence'] = (desk.quiescent?.quiescentAt ?? 0) - (desk.quiescent?.firstBlockAt ?? 0);
     desk.enter('cutover');
     const round = await this.move({ final: true, startedAt });
@@ -258,6 +268,7 @@ export class Cutover {
       desk.note(`freeze ${desk.state.freezes} released, writes on the source are open: ${lease.why ?? ''}`);
     } else {
       await desk.park('freeze', { code: 'WritesNotBlocked', message: this.lost });
+      desk.announce('unfrozen');
     }
   }
 
@@ -266,6 +277,7 @@ export class Cutover {
     const { desk } = this;
     desk.committed = true;
     desk.enter('committed');
+    desk.announce('switching');
     const freezeRef = { ...this.round(), freeze: desk.state.freezes };
     await this.timed('unblock', () =>
       quick.unblockTarget.executeWithOptions({ summary: 'open writes on the target', activityId: 'unblock-target' }, [
@@ -276,6 +288,10 @@ export class Cutover {
       quick.switchAliases.executeWithOptions({ summary: 'one atomic call', activityId: 'aliases' }, [freezeRef]),
     );
     const window = this.window(lease, Date.now());
+    if (desk.state.settings.webhook === true) {
+      const at = Date.now();
+      await desk.persist('webhook', () => desk.tellWebhook('switchover', { at }));
+    }
     if (desk.state.settings.replicas === 'after') await desk.persist('replicas', () => this.replicas(false));
     await this.confirm();
     const { remains } = await desk.persist('clean-up', () => desk.cleanUp('done'));
@@ -283,6 +299,8 @@ export class Cutover {
     const place = await desk.persist('report', () => desk.report('done', window));
     desk.endFreeze();
     desk.enter('done');
+    desk.announce('done', { outcome: 'done' });
+    await desk.announced();
     return {
       outcome: 'done',
       place,

@@ -13,6 +13,8 @@ import {
 import type { ChildWorkflowHandle } from '@temporalio/workflow';
 import type {
   CleanUpResult,
+  EventDetails,
+  EventName,
   FreezeWindow,
   Quiescent,
   ReportInput,
@@ -31,7 +33,7 @@ import { tellSearch } from './attributes';
 import { failureOf } from './failure';
 import type { Failure } from './failure';
 import * as messages from './messages';
-import { quick } from './stubs';
+import { quick, telling } from './stubs';
 import type { transfer } from './transfer';
 
 /**
@@ -143,6 +145,7 @@ export class Desk {
     const waitMs = failure.code === 'Unavailable' ? this.state.settings.everyMs : undefined;
     this.parked = { step, code: failure.code, why: failure.message, since, retriesAt: waitMs && since + waitMs };
     this.note(`parked at ${step}: ${failure.message}`);
+    this.announce('parked', { step, code: failure.code });
     this.tellSearch();
     const seen = this.retries;
     try {
@@ -235,6 +238,7 @@ export class Desk {
   async awaitApproval(): Promise<void> {
     if (!this.state.settings.approval || this.approval !== undefined) return;
     this.enter('awaiting approval');
+    this.announce('approval-needed', { deadline: this.freezing?.deadline });
     const since = Date.now();
     await condition(() => this.approval !== undefined);
     this.waitedMs += Date.now() - since;
@@ -249,6 +253,8 @@ export class Desk {
     const place = await this.report(outcome, undefined).catch(() => undefined);
     const where = place === undefined ? 'No report could be written' : `Report: ${place.store}/${place.key}`;
     this.note(where);
+    this.announce('done', { outcome });
+    await this.announced();
     return [where, ...remains.remains].join('. ');
   }
 
@@ -282,6 +288,30 @@ export class Desk {
     upsertMemo({ report: `${place.store}/${place.key}` });
     return place;
   }
+
+  /** Tells the plan's webhook in the background. What cannot be told is noted, and holds up nothing. */
+  announce(event: EventName, details: EventDetails = {}): void {
+    if (this.current?.settings.notify !== true) return;
+    const told = CancellationScope.nonCancellable(() => this.tellWebhook(event, details)).catch((error: unknown) =>
+      this.note(`the webhook was not told '${event}': ${failureOf(error).message}`),
+    );
+    this.announcing = Promise.all([this.announcing, told]).then(() => undefined);
+  }
+
+  /** Resolves when nothing is being told any more: before a run ends, for what it has begun ends with it. */
+  announced(): Promise<void> {
+    return this.announcing;
+  }
+
+  /** One message with its own retries; the key that it carries is the same in all of them. */
+  tellWebhook(event: EventName, details: EventDetails & { readonly at?: number } = {}): Promise<void> {
+    const { plan, freezes } = this.state;
+    const freeze = freezes === 0 ? {} : { freeze: freezes };
+    const input = { plan, event, at: Date.now(), ...freeze, ...details };
+    return telling.notify.executeWithOptions({ summary: event }, [input]);
+  }
+
+  private announcing: Promise<void> = Promise.resolve();
 
   private early: Pick<MigrationState, 'freezeRequest' | 'roundRequested'> = {
     freezeRequest: undefined,

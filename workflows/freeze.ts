@@ -11,7 +11,7 @@ import {
 import type { FreezeRef, LeaseInput, LeaseResult, Quiescent } from '../src/domain/exchange';
 import { failureOf } from './failure';
 import { commit, DESCRIPTIONS, quiescent, record, text, unfreezeWrites } from './messages';
-import { blocking, watching } from './stubs';
+import { blocking, telling, watching } from './stubs';
 
 /** Pauses grow, so that weeks of trying fit into one history. */
 const OWED_FIRST_MS = 5_000;
@@ -155,7 +155,17 @@ class Lease {
       ),
     );
     setCurrentDetails(`**Released**: ${why}. Writes on the source are open again`);
+    await this.tellWebhook();
     return this.result('released', why);
+  }
+
+  /** Here and not by the parent, which may be gone; it waits for the result, so not for long. */
+  private async tellWebhook(): Promise<void> {
+    if (this.input.notify !== true) return;
+    const event = { ...this.freeze, event: 'unfrozen' as const, at: Date.now() };
+    await telling.notify
+      .executeWithOptions({ summary: event.event, scheduleToCloseTimeout: '20s' }, [event])
+      .catch(() => undefined);
   }
 
   /**

@@ -371,6 +371,7 @@ class Migration {
    */
   private async continueAsNew(): Promise<void> {
     await condition(allHandlersFinished);
+    await this.desk.announced();
     await continueAsNew<typeof migrate>(this.desk.state);
   }
 

@@ -60,6 +60,13 @@ export const glancing = proxyActivities<Activities>({
   cancellationType: ActivityCancellationType.TRY_CANCEL,
 });
 
+/** Webhooks: some minutes of trying, and nothing but `freezing` waits for them. */
+export const telling = proxyActivities<Activities>({
+  startToCloseTimeout: '30s',
+  retry: { ...patient, maximumAttempts: 10 },
+  cancellationType: ActivityCancellationType.TRY_CANCEL,
+});
+
 /** Recovery from a killed worker takes as long as the heartbeat time-out. */
 export const transferring = (taskQueue: string) =>
   proxyActivities<Activities>({

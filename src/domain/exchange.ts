@@ -30,6 +30,9 @@ export interface Settings {
   readonly replicas: 'before' | 'after';
   readonly verify: Level;
   readonly switchAliases: boolean;
+  /** Whether the plan names a webhook for events, and one for the switchover. */
+  readonly notify?: boolean;
+  readonly webhook?: boolean;
   readonly limits: TransferLimits;
   /** Whether the target's own throttle is to be changed while the migration runs. */
   readonly changesThrottle?: boolean;
@@ -166,6 +169,8 @@ export interface LeaseInput {
   readonly scope: { readonly round: number; readonly attempt: number };
   readonly freezeAtMostMs: number;
   readonly by: string | undefined;
+  /** Tell the plan's webhook when the source is unblocked. */
+  readonly notify?: boolean;
   readonly searchAttributes: readonly string[];
 }
 export interface FreezeRef {
@@ -283,6 +288,25 @@ export interface SwitchInput extends RoundRef {
 export interface SwitchResult {
   readonly indices: number;
   readonly aliases: number;
+}
+
+/** What webhooks are told: the plan's `notify`, and of `switchover` its `cutover.switchover.webhook`. */
+export type EventName =
+  'freezing' | 'frozen' | 'unfrozen' | 'parked' | 'approval-needed' | 'switching' | 'done' | 'switchover';
+
+export interface EventInput extends EventDetails {
+  readonly plan: PlanRef;
+  readonly event: EventName;
+  readonly at: number;
+}
+/** No free text: what failed may quote what lies in an index. */
+export interface EventDetails {
+  readonly freeze?: number | undefined;
+  readonly deadline?: number | undefined;
+  /** The parked step, and the code of its failure. */
+  readonly step?: string | undefined;
+  readonly code?: string | undefined;
+  readonly outcome?: ReportInput['outcome'] | undefined;
 }
 
 export interface RoundSummary {

@@ -44,10 +44,16 @@ export interface ResolvedPlan {
     readonly approval: boolean;
     readonly replicas: 'before' | 'after';
     readonly verify: { readonly level: Level; readonly queries: readonly GoldenQuery[] };
-    readonly switchover: { readonly aliases: Readonly<Record<string, string>> };
+    readonly switchover: {
+      readonly aliases: Readonly<Record<string, string>>;
+      /** Of the connections file. */
+      readonly webhook?: string;
+    };
     readonly writersStopped: boolean;
   };
   readonly cleanup: { readonly snapshots: 'keep'; readonly registrations: 'remove' | 'keep' };
+  /** A webhook of the connections file. */
+  readonly notify?: string;
 }
 
 /** Of the plan's `limits`. */
@@ -77,6 +83,11 @@ export interface PlannedRepository {
 /** Both clusters use one repository: the source writes it, the target reads it, and nothing is transferred. */
 export function isShared({ repository }: Pick<ResolvedPlan, 'repository'>): boolean {
   return isOnePlace(repository);
+}
+
+/** Those that the plan names, each once. */
+export function webhooksOf({ notify, cutover }: Pick<ResolvedPlan, 'notify' | 'cutover'>): readonly string[] {
+  return [...new Set([notify, cutover.switchover.webhook].filter((name) => name !== undefined))];
 }
 
 /** @throws ConfigurationError that holds every fault, as `path: what is wrong` */
@@ -145,10 +156,14 @@ function resolve(plan: z.output<typeof planSchema>): ResolvedPlan {
       approval: cutover.approval,
       replicas: cutover.replicas,
       verify: typeof verify === 'string' ? { level: verify, queries: [] } : verify,
-      switchover: { aliases: cutover.switchover.aliases },
+      switchover: {
+        aliases: cutover.switchover.aliases,
+        ...(cutover.switchover.webhook === undefined ? {} : { webhook: cutover.switchover.webhook }),
+      },
       writersStopped: cutover.writersStopped,
     },
     cleanup: plan.cleanup,
+    ...(plan.notify === undefined ? {} : { notify: plan.notify }),
   };
 }
 
@@ -427,7 +442,7 @@ const cutover = z.strictObject({
   switchover: z
     .strictObject({
       aliases: z.record(name, name).default({}).describe('Set on the target at the switchover: alias -> index.'),
-      webhook: notLanded(name),
+      webhook: name.optional().describe('Called after the aliases are set: a webhook of the connections file.'),
     })
     .prefault({}),
   watch: notLanded(duration()),
@@ -455,7 +470,7 @@ export const planSchema = z
     cutover: cutover.prefault({}),
     cleanup: cleanup.prefault({}),
     adopt: notLanded(name),
-    notify: notLanded(name),
+    notify: name.optional().describe('A webhook of the connections file that hears of freezes, parks and the end.'),
   })
   .refine(({ source, target }) => typeof source !== 'string' || source !== target, {
     path: ['target'],

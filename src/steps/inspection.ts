@@ -2,6 +2,7 @@ import { checkVersions, describeVersion, parseVersion } from '../domain/compatib
 import type { PreflightInput } from '../domain/exchange';
 import { WorkKeys } from '../domain/names';
 import { formatBytes } from '../domain/durations';
+import { webhooksOf } from '../domain/plan';
 import type { ResolvedPlan } from '../domain/plan';
 import type { Cluster, ClusterInfo, IndexInfo } from '../elasticsearch/cluster';
 import type { Store } from '../storage/store';
@@ -61,8 +62,12 @@ async function openEnds(deps: StepDeps, plan: ResolvedPlan, findings: Findings):
   const target = await cluster(plan.target);
   const sourceStore = await store(from.store);
   const targetStore = await store(to.store);
-  if (!source || !target || !sourceStore || !targetStore) return undefined;
-  const names = [plan.source, plan.target, from.store, to.store];
+  const webhooks = webhooksOf(plan);
+  const known = await Promise.all(
+    webhooks.map((name) => findings.attempt('connections', name, () => deps.config.webhook(name))),
+  );
+  if (!source || !target || !sourceStore || !targetStore || known.includes(undefined)) return undefined;
+  const names = [plan.source, plan.target, from.store, to.store, ...webhooks];
   findings.ok('connections', [...new Set(names)].join(', '), 'the connections file knows all that the plan names');
   return { source, target, sourceStore, targetStore };
 }

@@ -2,6 +2,7 @@ import type { Config } from '../config';
 import { ConfigurationError, UnavailableError } from '../domain/errors';
 import type { PlanRef } from '../domain/exchange';
 import { WorkKeys } from '../domain/names';
+import { webhooksOf } from '../domain/plan';
 import type { ResolvedPlan } from '../domain/plan';
 import type { Cluster, ClusterInfo } from '../elasticsearch/cluster';
 import type { Engine, Store } from '../storage';
@@ -41,6 +42,7 @@ export interface PlanFile {
   readonly fingerprints: {
     readonly clusters: Readonly<Record<string, string>>;
     readonly stores: Readonly<Record<string, string>>;
+    readonly webhooks: Readonly<Record<string, string>>;
   };
 }
 
@@ -60,11 +62,12 @@ export interface Migration extends PlanFile {
  * describes a name otherwise than at preflight: another worker may be right, and the operator can mend this one.
  */
 export async function openMigration(deps: StepDeps, ref: PlanRef, context: StepContext): Promise<Migration> {
-  refuseOtherConnections(deps.config, { clusters: {}, stores: { [ref.store]: ref.storeFingerprint } });
+  refuseOtherConnections(deps.config, { stores: { [ref.store]: ref.storeFingerprint } });
   const targetStore = deps.store(ref.store);
   const keys = new WorkKeys(ref.prefix);
   const file = await requireJson<PlanFile>(targetStore, keys.plan, context.signal, ref.digest);
-  refuseOtherConnections(deps.config, file.fingerprints);
+  const { clusters, stores } = file.fingerprints;
+  refuseOtherConnections(deps.config, { clusters, stores });
   return {
     ...file,
     ref,
@@ -79,13 +82,20 @@ export async function openMigration(deps: StepDeps, ref: PlanRef, context: StepC
 /** The fingerprints of everything a plan names. */
 export function fingerprintsOf(config: Config, plan: ResolvedPlan): PlanFile['fingerprints'] {
   const stores = [plan.repository.source.store, plan.repository.target.store];
-  const of = (kind: 'cluster' | 'store', names: readonly string[]) =>
+  const of = (kind: Kind, names: readonly string[]) =>
     Object.fromEntries(names.map((name) => [name, config.fingerprint(kind, name)]));
-  return { clusters: of('cluster', [plan.source, plan.target]), stores: of('store', stores) };
+  return {
+    clusters: of('cluster', [plan.source, plan.target]),
+    stores: of('store', stores),
+    webhooks: of('webhook', webhooksOf(plan)),
+  };
 }
 
-function refuseOtherConnections(config: Config, recorded: PlanFile['fingerprints']): void {
-  const check = (kind: 'cluster' | 'store', expected: Readonly<Record<string, string>>) => {
+type Kind = 'cluster' | 'store' | 'webhook';
+
+/** Of what is given only: a webhook that is described otherwise must not keep the source blocked. */
+export function refuseOtherConnections(config: Config, recorded: Partial<PlanFile['fingerprints']>): void {
+  const check = (kind: Kind, expected: Readonly<Record<string, string>> = {}) => {
     for (const [name, fingerprint] of Object.entries(expected)) {
       const fault = difference(config, kind, name, fingerprint);
       if (fault === undefined) continue;
@@ -94,10 +104,11 @@ function refuseOtherConnections(config: Config, recorded: PlanFile['fingerprints
   };
   check('cluster', recorded.clusters);
   check('store', recorded.stores);
+  check('webhook', recorded.webhooks);
 }
 
 /** What is different about this worker, a sentence. A name that it does not know is a difference as any other. */
-function difference(config: Config, kind: 'cluster' | 'store', name: string, expected: string): string | undefined {
+function difference(config: Config, kind: Kind, name: string, expected: string): string | undefined {
   try {
     if (config.fingerprint(kind, name) === expected) return undefined;
   } catch (error) {

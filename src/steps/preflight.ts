@@ -126,6 +126,8 @@ function settingsOf(plan: ResolvedPlan, searchAttributes: readonly string[]): Se
     approval: cutover.approval,
     replicas: cutover.replicas,
     switchAliases: restore.aliases === 'switchover' || Object.keys(cutover.switchover.aliases).length > 0,
+    ...(plan.notify === undefined ? {} : { notify: true }),
+    ...(cutover.switchover.webhook === undefined ? {} : { webhook: true }),
     verify: cutover.verify.level,
     limits: plan.limits,
     ...(plan.throttles.recoveryBytesPerSecond === undefined ? {} : { changesThrottle: true }),

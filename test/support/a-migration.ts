@@ -199,6 +199,7 @@ export class AMigration {
       fingerprints: {
         clusters: { source: 'cluster-source', target: 'cluster-target' },
         stores: { 'source-store': 'store-source-store', 'target-store': 'store-target-store' },
+        webhooks: { pager: 'webhook-pager', dns: 'webhook-dns' },
       },
     };
   }

@@ -193,6 +193,9 @@ export function fakeActivities(options: FakeOptions = {}): { activities: Activit
       log('aliases');
       return { indices: 1, aliases: 1 };
     },
+    async notify({ event }) {
+      log(`told ${event}`);
+    },
     async writeReport({ outcome }) {
       log(`report ${outcome}`);
       return { store: 's', key: 'work/report.json', digest: 'x' };

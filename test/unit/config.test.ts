@@ -325,6 +325,7 @@ stores:
     expect(() => config.cluster('c')).toThrow("The connections file has no cluster 'c': it knows a, b");
     expect(() => config.store('constructor')).toThrow("has no store 'constructor': it knows bare, s");
     expect(() => config.fingerprint('store', 'x')).toThrow("has no store 'x'");
+    expect(() => config.webhook('x')).toThrow("has no webhook 'x'");
   });
 
   it('of clusters choose the registration where clusters differ', async () => {

@@ -148,18 +148,15 @@ describe('a plan', () => {
 });
 
 describe('a feature that has not landed is refused as such, by its path:', () => {
-  const webhook = { switchover: { webhook: 'pager' } };
   it.each<[string, Record<string, unknown>]>([
     ['rounds.window', { rounds: { window: { from: '22:00', to: '06:00', timeZone: 'Asia/Singapore' } } }],
     ['restore.strategy', { restore: { strategy: 'replace' } }],
     ['restore.strategy', { restore: { strategy: 'alias' } }],
     ['restore.keepSettings', { restore: { keepSettings: ['index.lifecycle.*'] } }],
     ['restore.aliases', { restore: { aliases: 'everyRound' } }],
-    ['cutover.switchover.webhook', { cutover: webhook }],
     ['cutover.watch', { cutover: { watch: '1h' } }],
     ['cleanup.snapshots', { cleanup: { snapshots: 'delete' } }],
     ['adopt', { adopt: 'migration-1' }],
-    ['notify', { notify: 'pager' }],
   ])('%s %j', (path, part) => {
     expect(refusal(withPart(part))).toMatch(
       new RegExp(`^The plan is refused: ${path.replaceAll('.', '\\.')}: .*has not landed yet[^;]*$`),

@@ -98,8 +98,14 @@ describe('preflight: what it refuses', () => {
   });
 
   test('names that the connections file does not have are refused together', async () => {
-    const message = await refusal(World.with('logs-1'), anInput({ source: 'aws-2', target: 'ali-2' }));
-    expect(message).toMatch(/'aws-2'[\s\S]*'ali-2'/);
+    const webhooks = { notify: 'beeper', cutover: { switchover: { webhook: 'bell' } } };
+    const message = await refusal(World.with('logs-1'), anInput({ source: 'aws-2', target: 'ali-2', ...webhooks }));
+    expect(message).toMatch(/'aws-2'[\s\S]*'ali-2'[\s\S]*'beeper'[\s\S]*'bell'/);
+  });
+
+  test('one webhook that the connections file does not have is enough', async () => {
+    const message = await refusal(World.with('logs-1'), anInput({ notify: 'beeper' }));
+    expect(message).toContain("no webhook 'beeper'");
   });
 
   test('one cluster under two names is refused', async () => {

@@ -62,6 +62,7 @@ export class World {
     return {
       cluster: (name: string) => ({ url: this.url[name], auth: { type: 'basic' } }),
       store: (name: string) => ({ type: 's3', bucket: this.bucket[name] ?? name }),
+      webhook: (name: string) => ({ name, url: known({ pager: 'https://pager.example' }, 'webhook', name) }),
       fingerprint: (kind: string, name: string) => `${kind} ${name}`,
       repositoryDefinition: (store: string, _cluster: string, basePath: string) => ({
         type: 's3',
