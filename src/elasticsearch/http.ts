@@ -1,6 +1,7 @@
 import { Agent, request } from 'undici';
 import { ConfigurationError, MigrationError, UnavailableError } from '../domain/errors';
-import { connectorThrough, ProxyError } from '../net/proxy';
+import { connectorThrough } from '../net/proxy';
+import { ProxyError } from '../net/proxy-error';
 import { proverOf, redact } from './credentials';
 import type { Proof, Prove } from './credentials';
 import type { ClusterConnection } from './connection';

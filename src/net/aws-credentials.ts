@@ -1,5 +1,4 @@
 // Who we are to AWS, kept fresh for as long as a migration takes. The only file that knows the SDK's credential chain.
-import { fromNodeProviderChain, fromTemporaryCredentials } from '@aws-sdk/credential-providers';
 import { ConfigurationError, MigrationError, UnavailableError } from '../domain/errors';
 
 export interface AwsKeys {
@@ -79,6 +78,8 @@ export class AwsCredentials {
 
 /** Providers remember, so each time it is a new one, which reads the shared files again. */
 async function resolve({ region, keys, profile, roleArn }: AwsIdentity): Promise<AwsKeys> {
+  // Loaded when somebody asks: most connections files name the keys themselves.
+  const { fromNodeProviderChain, fromTemporaryCredentials } = await import('@aws-sdk/credential-providers');
   try {
     const own = keys === undefined ? fromNodeProviderChain({ profile, ignoreCache: true }) : async () => keys();
     if (roleArn === undefined) return await own();

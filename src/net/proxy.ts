@@ -7,20 +7,7 @@ import type { Socket } from 'node:net';
 import type { SecureContext } from 'node:tls';
 import { SocksClient } from 'socks';
 import { buildConnector } from 'undici';
-
-/** The proxy gives no connection. */
-export class ProxyError extends Error {
-  override readonly name = 'ProxyError';
-
-  constructor(
-    message: string,
-    /** True when the proxy answered and would answer the same tomorrow: it wants credentials, or forbids the server. */
-    readonly isFinal: boolean,
-    options?: ErrorOptions,
-  ) {
-    super(message, options);
-  }
-}
+import { ProxyError } from './proxy-error';
 
 export interface Destination {
   readonly host: string;

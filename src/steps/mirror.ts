@@ -2,7 +2,7 @@
  * A repository copied from one place to another without a migration: one snapshot and what it needs, or a whole prefix.
  * In copy order, each blob proved on its way; what an earlier run proved, and both sides still hold, is not sent again.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BlobCorruptError, ConfigurationError, RepositoryChangedError, UnavailableError } from '../domain/errors';
 import { below } from '../domain/names';
@@ -141,7 +141,8 @@ export async function runMirror(
       const proofs = await patiently(run, () => send(engine, source, target, file, signal, run));
       for (const [n, proof] of proofs.entries()) {
         const { sourceEtag } = file;
-        run.proved({ ...proofLine(proof, file.blobs[n]!), ...(sourceEtag === undefined ? {} : { sourceEtag }) });
+        const line = proofLine(proof, file.blobs[n]!);
+        run.proved(sourceEtag === undefined ? line : { sourceEtag, ...line });
       }
       run.progress({ blobs: proofs.length, bytes: 0 });
     });
@@ -246,7 +247,7 @@ function inPhases(files: readonly MirrorFile[], all: Amount): Pick<MirrorPlan, '
 
 /** Stores partition by the order of keys: neighbours would all meet one partition. */
 function rankOf(file: MirrorFile): string {
-  return createHash('md5').update(file.blobs[0]!.key).digest('hex');
+  return hash('md5', file.blobs[0]!.key);
 }
 
 function amountOf(blobs: readonly { readonly length: number }[]): Amount {

@@ -100,7 +100,7 @@ export class SourceFile {
     };
     try {
       const isCompared = this.options.isUnproved === true && range.length === undefined;
-      const options = { ...range, into, ...(isCompared ? { isCompared } : {}) };
+      const options = { into, isCompared, ...range };
       const { checksums } = await this.source.store.read(keyBelow(this.source.basePath, blob.key), options, signal);
       return checksums ?? [];
     } catch (error) {

@@ -27,6 +27,8 @@ function multiply(a: number, b: number): number {
 
 /** CRC32 of A followed by B, from the CRC32 of each and the length of B in bytes: A is moved up by x^(8 * lengthB). */
 export function combineCrc32(crcA: number, crcB: number, lengthB: number): number {
+  // Nothing to move: of a file in one piece, always.
+  if (crcA === 0) return crcB;
   let shift = ONE;
   let square = X_TO_THE_8;
   // Not a shift loop: lengths exceed 32 bits.

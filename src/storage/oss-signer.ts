@@ -6,7 +6,7 @@
  * It differs from AWS's: the bucket is part of the signed path even where it is sent in the host name, a query
  * parameter without a value has no `=`, neither `host` nor any header but OSS's own is signed, bodies never are.
  */
-import { createHash, createHmac } from 'node:crypto';
+import { createHmac, hash } from 'node:crypto';
 import { encodePath, percentEncode } from './percent';
 
 export interface OssCredentials {
@@ -50,9 +50,9 @@ export class OssSigner {
     const day = time.slice(0, 8);
     const scope = `${day}/${this.region}/oss/aliyun_v4_request`;
     const headers: Record<string, string> = {
-      ...request.headers,
       'x-oss-content-sha256': UNSIGNED,
       'x-oss-date': time,
+      ...request.headers,
     };
     if (credentials.securityToken !== undefined) headers['x-oss-security-token'] = credentials.securityToken;
     const query = canonicalQuery(request.query);
@@ -65,8 +65,9 @@ export class OssSigner {
     const path = encodePath(`/${request.bucket}/${request.key}`);
     // The empty line is the list of headers that are signed although they need not be.
     const canonical = [request.method, path, query, lines, '', UNSIGNED].join('\n');
-    const toSign = [ALGORITHM, time, scope, createHash('sha256').update(canonical).digest('hex')].join('\n');
-    const signature = hmac(this.#keyFor(credentials.accessKeySecret, day), toSign).toString('hex');
+    const toSign = [ALGORITHM, time, scope, hash('sha256', canonical)].join('\n');
+    const key = this.#keyFor(credentials.accessKeySecret, day);
+    const signature = createHmac('sha256', key).update(toSign).digest('hex');
     headers['authorization'] = `${ALGORITHM} Credential=${credentials.accessKeyId}/${scope},Signature=${signature}`;
     return { query, headers };
   }

@@ -93,7 +93,7 @@ export class Requests {
     const reading = new Reading(key, options, this.vendor.description);
     const about = { key };
     for (let attempt = 1; ; attempt += 1) {
-      const request = { method: 'GET', key, headers: { ...headers, ...reading.headers() } } as const;
+      const request = { method: 'GET', key, headers: reading.headers(headers) } as const;
       const into = (length: number, answer: Readonly<Record<string, string>>) => reading.memory(length, answer);
       const { received } = reading;
       const reply = await this.#once(request, { signal: asking.signal, about, into });
@@ -162,18 +162,18 @@ class Reading {
     this.#expected = options.length;
   }
 
-  /** For the next try. */
-  headers(): Record<string, string> {
+  /** For the next try, with `others`. */
+  headers(others: Readonly<Record<string, string>>): Record<string, string> {
     this.#isAnswered = false;
     const { offset, length, ifMatch } = this.options;
     const match = this.received > 0 ? this.#etag : ifMatch;
     const first = (offset ?? 0) + this.received;
     const isRange = offset !== undefined || length !== undefined || this.received > 0;
-    const last = this.#expected === undefined ? '' : String((offset ?? 0) + this.#expected - 1);
-    return {
-      ...(isRange ? { range: `bytes=${first}-${last}` } : {}),
-      ...(match === undefined || match === '' ? {} : { 'if-match': `"${match}"` }),
-    };
+    const last = this.#expected === undefined ? '' : (offset ?? 0) + this.#expected - 1;
+    const headers: Record<string, string> = { ...others };
+    if (isRange) headers['range'] = `bytes=${first}-${last}`;
+    if (match !== undefined && match !== '') headers['if-match'] = `"${match}"`;
+    return headers;
   }
 
   /** The rest of the memory, for an answer of exactly the bytes asked for. `into` is asked again while nothing was kept. */

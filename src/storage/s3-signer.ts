@@ -50,24 +50,26 @@ export class S3Signer {
     const day = time.slice(0, 8);
     const scope = `${day}/${this.region}/s3/aws4_request`;
     const headers: Record<string, string> = {
-      ...request.headers,
       'x-amz-content-sha256': UNSIGNED,
       'x-amz-date': time,
+      ...request.headers,
     };
     if (credentials.sessionToken !== undefined) headers['x-amz-security-token'] = credentials.sessionToken;
     const query = canonicalQuery(request.query);
 
     let lines = '';
-    let names = '';
-    for (const name of ['host', ...Object.keys(headers)].sort()) {
+    const names = Object.keys(headers);
+    names.push('host');
+    for (const name of names.sort()) {
       lines += `${name}:${name === 'host' ? request.host : withoutBlanks(headers[name]!)}\n`;
-      names += names === '' ? name : `;${name}`;
     }
-    const canonical = `${request.method}\n${request.path}\n${query}\n${lines}\n${names}\n${UNSIGNED}`;
+    const signed = names.join(';');
+    const canonical = `${request.method}\n${request.path}\n${query}\n${lines}\n${signed}\n${UNSIGNED}`;
     const toSign = `${ALGORITHM}\n${time}\n${scope}\n${hash('sha256', canonical)}`;
-    const signature = hmac(this.#keyFor(credentials.secretAccessKey, day), toSign).toString('hex');
+    const key = this.#keyFor(credentials.secretAccessKey, day);
+    const signature = createHmac('sha256', key).update(toSign).digest('hex');
     headers['authorization'] =
-      `${ALGORITHM} Credential=${credentials.accessKeyId}/${scope}, SignedHeaders=${names}, Signature=${signature}`;
+      `${ALGORITHM} Credential=${credentials.accessKeyId}/${scope}, SignedHeaders=${signed}, Signature=${signature}`;
     return { path: query === '' ? request.path : `${request.path}?${query}`, headers };
   }
 

@@ -132,11 +132,11 @@ class S3Store implements Store {
   async read(key: string, options: ReadOptions, signal: AbortSignal): Promise<ReadReceipt> {
     const wanted: Headers = options.isCompared ? { 'x-amz-checksum-mode': 'ENABLED' } : {};
     const { headers, buffers, etag } = await this.#requests.read(key, options, { signal }, wanted);
-    return { buffers, etag, ...(options.isCompared ? { checksums: toldIn(headers) } : {}) };
+    return options.isCompared ? { buffers, etag, checksums: toldIn(headers) } : { buffers, etag };
   }
 
   async write(key: string, body: Payload, options: WriteOptions, signal: AbortSignal): Promise<WriteReceipt> {
-    const headers = { ...this.#encryption, ...(options.ifAbsent ? { 'if-none-match': '*' } : {}) };
+    const headers = options.ifAbsent ? { 'if-none-match': '*', ...this.#encryption } : this.#encryption;
     try {
       const { answer, checksum } = await this.#put({ key, headers, body }, { key }, signal);
       return { created: true, etag: bare(answer['etag']), checksum, requestId: answer['x-amz-request-id'] };
@@ -245,12 +245,12 @@ class S3Store implements Store {
   ): Promise<{ readonly answer: Headers; readonly checksum: string | undefined }> {
     const { body } = request;
     const md5 = this.#knowsCrc32 === true ? undefined : md5Of(body);
-    const checksums = {
-      ...(this.#knowsCrc32 === false ? {} : { 'x-amz-checksum-crc32': encodeCrc32(body.crc32) }),
-      ...(md5 === undefined ? {} : { 'content-md5': md5.toString('base64') }),
-    };
-    const headers = { ...request.headers, ...checksums };
-    const { headers: answer } = await this.#requests.send({ ...request, method: 'PUT', headers }, { signal, about });
+    const headers: Record<string, string> = { ...request.headers };
+    if (this.#knowsCrc32 !== false) headers['x-amz-checksum-crc32'] = encodeCrc32(body.crc32);
+    if (md5 !== undefined) headers['content-md5'] = md5.toString('base64');
+    const { key, query } = request;
+    const put = { method: 'PUT', key, headers, body, ...(query && { query }) } as const;
+    const { headers: answer } = await this.#requests.send(put, { signal, about });
     const held = showEncoded(answer['x-amz-checksum-crc32']);
     this.#knowsCrc32 ??= held !== undefined;
     if (held !== undefined) this.#assertHeld(body.crc32, held, about);
@@ -417,7 +417,7 @@ function signing({ host, root }: S3Address, region: string, credentials: () => P
   return async ({ method, key, query = {}, headers = {}, body }: UnsignedRequest) => {
     const path = key === '' ? root || '/' : `${root}/${encodePath(key)}`;
     const signed = signer.sign({ method, host, path, query, headers }, await credentials(), Date.now());
-    return { method, ...signed, ...(body === undefined ? {} : { body }) };
+    return body === undefined ? { method, ...signed } : { method, body, ...signed };
   };
 }
 

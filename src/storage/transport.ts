@@ -6,9 +6,10 @@
  * decides what is repeated; but a request other than POST goes once more to a new connection (in the express lane) where
  * a kept one turns out to have ended before the answer's first byte.
  */
+import { createRequire } from 'node:module';
 import { openExpress } from './express';
 import type { Payload } from './payload';
-import { openUndici } from './undici';
+import type { openUndici as OpenUndici } from './undici';
 
 export { TransportError } from './wire';
 
@@ -60,8 +61,13 @@ export interface Transport {
   close(): Promise<void>;
 }
 
+/** Most processes never need undici, whose loading is a third of what it takes to start one. */
+const load = createRequire(__filename);
+
 /** Express, but for what only undici does: proxies. Connects to nothing yet. */
 export function openTransport(options: TransportOptions): Transport {
   const lane = options.proxy === undefined ? (options.lane ?? 'express') : 'undici';
-  return lane === 'express' ? openExpress(options) : openUndici(options);
+  if (lane === 'express') return openExpress(options);
+  const { openUndici } = load('./undici') as { openUndici: typeof OpenUndici };
+  return openUndici(options);
 }

@@ -7,7 +7,7 @@ import {
   RepositoryChangedError,
   UnavailableError,
 } from '../domain/errors';
-import { ProxyError } from '../net/proxy';
+import { ProxyError } from '../net/proxy-error';
 import type { TransportError } from './wire';
 
 export interface Failure {

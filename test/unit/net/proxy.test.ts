@@ -7,7 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ConfigurationError, UnavailableError } from '../../../src/domain/errors';
 import type { MigrationError } from '../../../src/domain/errors';
 import { Http } from '../../../src/elasticsearch/http';
-import { dialThrough, ProxyError } from '../../../src/net/proxy';
+import { dialThrough } from '../../../src/net/proxy';
+import { ProxyError } from '../../../src/net/proxy-error';
 import { closing, listening, socks, squid } from '../../support/proxies';
 import { CERTIFICATE, KEY } from '../elasticsearch/certificate';
 
