@@ -420,14 +420,14 @@ describe.each(['express', 'undici'] as const)('the %s lane', (lane) => {
           const reading = peer.request();
           for (let i = 0; i < 8; i++) {
             peer.socket.pause();
-            await sleep(150);
+            await sleep(350);
             peer.socket.resume();
             await sleep(4);
           }
           const { body } = (await reading)!;
           await peer.send(`HTTP/1.1 ${body.equals(bytes) ? 200 : 400} OK\r\ncontent-length: 0\r\n\r\n`);
         },
-        { timeouts: { connectMs: 2_000, idleMs: 600 } },
+        { timeouts: { connectMs: 2_000, idleMs: 2_000 } },
       );
       expect((await send({ method: 'PUT', body: payload(bytes) })).status).toBe(200);
     });
