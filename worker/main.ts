@@ -2,6 +2,7 @@ import { fork } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import os from 'node:os';
+import { Client } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import type { WorkerOptions } from '@temporalio/worker';
@@ -11,6 +12,7 @@ import { ConfigurationError, UnavailableError } from '../src/domain/errors';
 import type { StepDeps } from '../src/steps/migration';
 import { openDeps } from '../src/steps/open';
 import { BUNDLE } from './bundle';
+import { Gauges } from './metrics';
 
 export const TASK_QUEUE = 'snapferry';
 export const TRANSFER_TASK_QUEUE = 'snapferry-transfer';
@@ -27,18 +29,22 @@ export const TRANSFER_SLOTS = 8;
  * that hashing bytes never delays a workflow task.
  *
  * Temporal's address, namespace and keys come from the standard `TEMPORAL_*` environment and profile file, as for the
- * CLI. Throws `ConfigurationError` for a bad connections file, `UnavailableError` when Temporal does not answer.
+ * CLI. `SNAPFERRY_METRICS=HOST:PORT` serves the metrics of the control role to Prometheus. Throws `ConfigurationError` for
+ * a bad connections file, `UnavailableError` when Temporal does not answer.
  */
 export async function runWorker(options: { readonly role: Role }): Promise<void> {
   if (options.role === 'all') return runBoth();
   // A transfer worker registers no workflows, and the SDK would warn of that at every start.
   const logger = new DefaultLogger(options.role === 'transfer' ? 'ERROR' : 'WARN');
-  Runtime.install({ logger, shutdownSignals: [...STOP_SIGNALS] });
+  const metrics = options.role === 'control' ? process.env['SNAPFERRY_METRICS'] : undefined;
+  installRuntime(logger, metrics);
   // The SDK hears only the first. Another one comes with every Ctrl-C, the terminal's and our parent's, and would end
   // the process in the middle of handing work back.
   for (const signal of STOP_SIGNALS) process.on(signal, () => undefined);
   const config = await loadConfig();
   const { connection, namespace } = await connect();
+  const { workflow } = new Client({ connection, namespace });
+  const gauges = metrics ? new Gauges(workflow, TASK_QUEUE, Runtime.instance().metricMeter) : undefined;
   const deps = openDeps(config, () => registeredAttributes(connection, namespace));
   try {
     const worker = await Worker.create({
@@ -49,10 +55,25 @@ export async function runWorker(options: { readonly role: Role }): Promise<void>
     });
     console.log(`snapferry: ${options.role} worker ready (namespace ${namespace})`);
     process.send?.('ready');
+    gauges?.start();
     await worker.run();
   } finally {
+    await gauges?.stop();
     await deps.close();
     await connection.close();
+  }
+}
+
+/** @throws ConfigurationError when the address for Prometheus cannot be listened on */
+function installRuntime(logger: DefaultLogger, metrics: string | undefined): void {
+  const telemetryOptions = metrics ? { metrics: { prometheus: { bindAddress: metrics } } } : {};
+  try {
+    Runtime.install({ logger, shutdownSignals: [...STOP_SIGNALS], telemetryOptions });
+  } catch (cause) {
+    throw new ConfigurationError(
+      `SNAPFERRY_METRICS is not an address that Prometheus can be served at: give HOST:PORT, such as 127.0.0.1:9464`,
+      { subject: { address: metrics }, cause },
+    );
   }
 }
 

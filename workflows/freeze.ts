@@ -8,9 +8,10 @@ import {
   setHandler,
   sleep,
 } from '@temporalio/workflow';
-import type { FreezeRef, LeaseInput, LeaseResult, Quiescent } from '../src/domain/exchange';
+import type { FreezeRef, LeaseInput, LeaseResult, LeaseStatus, Quiescent } from '../src/domain/exchange';
+import type { Status } from '../src/domain/story';
 import { failureOf } from './failure';
-import { commit, DESCRIPTIONS, quiescent, record, text, unfreezeWrites } from './messages';
+import { commit, DESCRIPTIONS, quiescent, record, status, text, unfreezeWrites } from './messages';
 import { blocking, telling, watching } from './stubs';
 
 /** Pauses grow, so that weeks of trying fit into one history. */
@@ -42,6 +43,7 @@ class Lease {
   constructor(private readonly input: LeaseInput) {
     this.deadline = Date.now() + input.freezeAtMostMs;
     this.freeze = { plan: input.plan, freeze: input.freeze };
+    setHandler(status, () => this.status() as unknown as Status, { description: DESCRIPTIONS.status });
     setHandler(commit, (argument) => this.requestCommit(argument), { description: DESCRIPTIONS.commit });
     setHandler(unfreezeWrites, (argument) => this.requestRelease(argument), {
       description: DESCRIPTIONS.unfreezeWrites,
@@ -58,6 +60,11 @@ class Lease {
       this.decide({ commit: false, why: this.reasonOf(error) });
     }
     return CancellationScope.nonCancellable(() => this.end());
+  }
+
+  private status(): LeaseStatus {
+    const { deadline, firstBlockAt } = this;
+    return { deadline, ...(firstBlockAt === undefined ? {} : { firstBlockAt }) };
   }
 
   /**

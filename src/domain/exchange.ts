@@ -33,6 +33,8 @@ export interface Settings {
   /** Whether the plan names a webhook for events, and one for the switchover. */
   readonly notify?: boolean;
   readonly webhook?: boolean;
+  /** How long to stay after the switchover; undefined ends at once. */
+  readonly watchMs?: number;
   readonly limits: TransferLimits;
   /** Whether the target's own throttle is to be changed while the migration runs. */
   readonly changesThrottle?: boolean;
@@ -173,6 +175,12 @@ export interface LeaseInput {
   readonly notify?: boolean;
   readonly searchAttributes: readonly string[];
 }
+/** What the lease says of itself: the query `status`. */
+export interface LeaseStatus {
+  readonly deadline: number;
+  /** Undefined while nothing is blocked yet. */
+  readonly firstBlockAt?: number;
+}
 export interface FreezeRef {
   readonly plan: PlanRef;
   readonly freeze: number;
@@ -290,9 +298,29 @@ export interface SwitchResult {
   readonly aliases: number;
 }
 
-/** What webhooks are told: the plan's `notify`, and of `switchover` its `cutover.switchover.webhook`. */
+/** What clients have written on the target since the switch. */
+export interface Writes {
+  /** Documents indexed, updated and deleted. */
+  readonly operations: number;
+  /** False when a counter was reset or cannot be read: then there were at least so many. */
+  readonly exact: boolean;
+}
+export interface TargetQuiescenceInput extends FreezeRef {
+  readonly block: BlockResult;
+}
+export interface RollbackInput extends FreezeRef {
+  readonly accepted: Writes;
+  readonly who: string;
+  readonly why: string;
+}
+export interface RollbackResult {
+  /** Actions of the one call. */
+  readonly aliases: number;
+}
+
+/** What webhooks are told: the plan's `notify`, and of the last two its `cutover.switchover.webhook`. */
 export type EventName =
-  'freezing' | 'frozen' | 'unfrozen' | 'parked' | 'approval-needed' | 'switching' | 'done' | 'switchover';
+  'freezing' | 'frozen' | 'unfrozen' | 'parked' | 'approval-needed' | 'switching' | 'done' | 'switchover' | 'switchback';
 
 export interface EventInput extends EventDetails {
   readonly plan: PlanRef;
@@ -306,7 +334,7 @@ export interface EventDetails {
   /** The parked step, and the code of its failure. */
   readonly step?: string | undefined;
   readonly code?: string | undefined;
-  readonly outcome?: ReportInput['outcome'] | undefined;
+  readonly outcome?: Outcome | undefined;
 }
 
 export interface RoundSummary {
@@ -351,9 +379,12 @@ export interface Totals {
   readonly sentBytes: number;
 }
 
+/** How a migration ends. */
+export type Outcome = 'done' | 'rolled-back' | 'aborted' | 'cancelled';
+
 export interface ReportInput {
   readonly plan: PlanRef;
-  readonly outcome: 'done' | 'aborted' | 'cancelled';
+  readonly outcome: Outcome;
   readonly startedAt: number;
   readonly endedAt: number;
   readonly rounds: readonly RoundSummary[];
@@ -363,6 +394,9 @@ export interface ReportInput {
   /** The final round, whose ledger the report quotes. */
   readonly final: { readonly round: number; readonly attempt: number } | undefined;
   readonly freeze: number | undefined;
+  /** As `cutover.watch` counted them last. */
+  readonly writesSinceSwitch?: Writes;
+  readonly rolledBackBy?: { readonly who: string; readonly why: string };
   readonly notes: readonly string[];
 }
 export interface ReportPlace {
@@ -382,7 +416,7 @@ export interface CleanUpInput {
   readonly plan: PlanRef;
   /** To be put back; undefined where nothing was changed. */
   readonly throttle?: ThrottleBefore;
-  readonly outcome: 'done' | 'aborted' | 'cancelled';
+  readonly outcome: Outcome;
 }
 export interface CleanUpResult {
   /** What remains and how to remove it, sentences, at most 20. */
@@ -390,11 +424,12 @@ export interface CleanUpResult {
 }
 /** The workflow's result; the whole of it lies at `place`. */
 export interface Report {
-  readonly outcome: 'done';
+  readonly outcome: 'done' | 'rolled-back';
   readonly place: ReportPlace;
   readonly rounds: readonly RoundSummary[];
   readonly totals: Totals;
   readonly freezeWindow: FreezeWindow | undefined;
+  readonly writesSinceSwitch?: Writes;
   readonly verification: VerifyResult;
   readonly remains: readonly string[];
   readonly warnings: readonly string[];
