@@ -24,6 +24,8 @@ import { takeSnapshot } from '../src/steps/snapshot';
 import { switchAliases, unblockTarget } from '../src/steps/switchover';
 import { raiseThrottle, readThrottle } from '../src/steps/throttle';
 import { takeFingerprints, verify, waiveFailedRows } from '../src/steps/verify';
+import { countWrites } from '../src/steps/after-switch';
+import { blockTarget, proveTargetQuiescence, switchAliasesBack, unblockSource } from '../src/steps/rollback';
 import { asActivity } from './run';
 import type { Step } from './run';
 
@@ -59,6 +61,11 @@ export function createActivities(deps: StepDeps) {
     buildReplicas: activity(buildReplicas),
     unblockTarget: activity(unblockTarget),
     switchAliases: activity(switchAliases),
+    countWrites: activity(countWrites),
+    blockTarget: activity(blockTarget),
+    proveTargetQuiescence: activity(proveTargetQuiescence),
+    switchAliasesBack: activity(switchAliasesBack),
+    unblockSource: activity(unblockSource),
     notify: activity(notify),
     writeReport: activity(writeReport),
     cleanUp: activity(cleanUp),

@@ -1,4 +1,5 @@
 import {
+  allHandlersFinished,
   CancellationScope,
   CancelledFailure,
   ChildWorkflowCancellationType,
@@ -18,6 +19,7 @@ import { failureOf } from './failure';
 import { freeze } from './freeze';
 import { commit, unfreezeWrites } from './messages';
 import { quick, waiting } from './stubs';
+import { Watch } from './watch';
 
 type Move = (options: { readonly final: boolean; readonly startedAt: number }) => Promise<RoundSummary>;
 
@@ -288,29 +290,35 @@ export class Cutover {
       quick.switchAliases.executeWithOptions({ summary: 'one atomic call', activityId: 'aliases' }, [freezeRef]),
     );
     const window = this.window(lease, Date.now());
-    if (desk.state.settings.webhook === true) {
-      const at = Date.now();
-      await desk.persist('webhook', () => desk.tellWebhook('switchover', { at }));
-    }
+    await desk.callSwitchWebhook('switchover');
     if (desk.state.settings.replicas === 'after') await desk.persist('replicas', () => this.replicas(false));
     await this.confirm();
-    const { remains } = await desk.persist('clean-up', () => desk.cleanUp('done'));
+    const outcome = (await this.isRolledBack()) ? 'rolled-back' : 'done';
+    const { remains } = await desk.persist('clean-up', () => desk.cleanUp(outcome));
     for (const text of remains) desk.note(text);
-    const place = await desk.persist('report', () => desk.report('done', window));
+    const place = await desk.persist('report', () => desk.report(outcome, window));
     desk.endFreeze();
     desk.enter('done');
-    desk.announce('done', { outcome: 'done' });
+    desk.announce('done', { outcome });
     await desk.announced();
+    await condition(allHandlersFinished);
     return {
-      outcome: 'done',
+      outcome,
       place,
       rounds: desk.state.rounds,
       totals: desk.state.totals,
       freezeWindow: window,
+      ...(desk.writes === undefined ? {} : { writesSinceSwitch: desk.writes }),
       verification: this.verification as VerifyResult,
       remains,
       warnings: desk.state.warnings,
     };
+  }
+
+  private async isRolledBack(): Promise<boolean> {
+    const { plan, freezes, settings } = this.desk.state;
+    if (settings.watchMs === undefined) return false;
+    return new Watch(this.desk, { plan, freeze: freezes }, settings.watchMs).run();
   }
 
   /** A worker that slept through the freeze may have changed a block, or `index.latest`, late: look once more. */

@@ -22,6 +22,7 @@ import type {
   RoundRef,
   TransferProgress,
   VerifyResult,
+  Writes,
 } from '../src/domain/exchange';
 import type { Waiver } from '../src/domain/ledger';
 import { matchesPattern } from '../src/domain/patterns';
@@ -72,6 +73,11 @@ export class Desk {
     this.current = carried;
     this.listen();
     if (carried?.freezeRequest !== undefined) void this.expireFreezeRequest();
+  }
+
+  /** Since the switch; undefined without `cutover.watch`. */
+  get writes(): Writes | undefined {
+    return this.watching?.writes;
   }
 
   get started(): boolean {
@@ -228,10 +234,10 @@ export class Desk {
 
   endFreeze(): void {
     this.freezing = undefined;
-    this.verification = this.phase === 'committed' ? this.verification : undefined;
+    this.verification = this.committed ? this.verification : undefined;
     this.frozenScope = undefined;
     this.committing = false;
-    this.approval = this.phase === 'committed' ? this.approval : undefined;
+    this.approval = this.committed ? this.approval : undefined;
     this.update({ freezeRequest: undefined });
   }
 
@@ -282,6 +288,10 @@ export class Desk {
       approvedBy: this.approval,
       final,
       freeze: state.freezes === 0 ? undefined : state.freezes,
+      ...(this.watching?.writes === undefined ? {} : { writesSinceSwitch: this.watching.writes }),
+      ...(this.rolledBackBy === undefined
+        ? {}
+        : { rolledBackBy: { who: this.rolledBackBy.who, why: this.rolledBackBy.why } }),
       notes: state.notes.map((note) => note.text),
     };
     const place = await quick.writeReport.executeWithOptions({ summary: 'evidence', activityId: 'report' }, [input]);
@@ -312,6 +322,86 @@ export class Desk {
   }
 
   private announcing: Promise<void> = Promise.resolve();
+
+  /** The webhook of the switchover, there and back; what it refuses parks. The same message every time. */
+  async callSwitchWebhook(event: 'switchover' | 'switchback'): Promise<void> {
+    if (this.state.settings.webhook !== true) return;
+    const at = Date.now();
+    await this.persist('webhook', () => this.tellWebhook(event, { at }));
+  }
+
+  /** A rollback that nobody has answered yet. */
+  rollback: RollbackRequest | undefined;
+  /** `unfreeze-writes` while the target is blocked for a rollback that is not decided. */
+  reopenAsked: string | undefined;
+  private watching: View['watching'];
+  private isDecided = false;
+  private rolledBackBy: RollbackRequest | undefined;
+
+  watch(until: number): void {
+    this.watching = { until, writes: undefined };
+    this.freezing = undefined;
+    this.enter('watching');
+  }
+
+  showWrites(writes: Writes): void {
+    if (this.watching !== undefined) this.watching = { ...this.watching, writes };
+    this.tell();
+  }
+
+  /** From here on `unfreeze-writes` changes nothing. */
+  decided(): void {
+    this.isDecided = true;
+    this.rolledBackBy = this.rollback;
+  }
+
+  answerRollback(answer: RollbackAnswer): void {
+    if (this.rollback !== undefined) this.rollback.answer = answer;
+    this.rollback = undefined;
+  }
+
+  lastRound(): { readonly round: number; readonly attempt: number } {
+    if (this.state.scope === undefined) throw new Error('no round has been restored');
+    return this.state.scope;
+  }
+
+  private refuseRollback(argument: unknown): void {
+    const { acceptLosing, who, why } = messages.record(argument);
+    const isNumber = Number.isInteger(acceptLosing) || messages.text(acceptLosing) !== undefined;
+    if (!isNumber || messages.text(who) === undefined || messages.text(why) === undefined) {
+      throw new Error(
+        'rollback takes {"acceptLosing": 0, "who": "...", "why": "..."}: how many operations on the target',
+      );
+    }
+    if (this.current !== undefined && this.current.settings.watchMs === undefined) {
+      throw new Error(
+        'Nothing can be rolled back: this plan has no cutover.watch. Before the commit, unfreeze-writes goes back',
+      );
+    }
+    if ((this.phase !== 'watching' && this.phase !== 'rolling back') || this.isDecided) {
+      throw new Error(
+        `Nothing can be rolled back in phase '${this.phase}': send it after the switchover, while status says 'watching'. ` +
+          'Before the commit, unfreeze-writes goes back',
+      );
+    }
+    if (this.rollback !== undefined) throw new Error('A rollback has begun: status shows how far it is');
+  }
+
+  private async onRollback(argument: unknown): Promise<string> {
+    const { acceptLosing, who, why } = messages.record(argument);
+    const request: RollbackRequest = {
+      acceptLosing: typeof acceptLosing === 'number' ? acceptLosing : (messages.text(acceptLosing) ?? ''),
+      who: messages.text(who) ?? '',
+      why: messages.text(why) ?? '',
+      answer: undefined,
+    };
+    this.rollback = request;
+    this.revision += 1;
+    await condition(() => request.answer !== undefined || this.scope.consideredCancelled);
+    const { answer } = request;
+    if (answer?.done !== undefined) return answer.done;
+    throw ApplicationFailure.nonRetryable(answer?.error ?? 'The migration was stopped before it was rolled back');
+  }
 
   private early: Pick<MigrationState, 'freezeRequest' | 'roundRequested'> = {
     freezeRequest: undefined,
@@ -345,6 +435,10 @@ export class Desk {
     setHandler(messages.waive, (argument?: unknown) => this.onWaive(argument), {
       validator: (argument?: unknown) => this.refuseWaiver(argument),
       description: DESCRIPTIONS.waive,
+    });
+    setHandler(messages.rollback, (argument?: unknown) => this.onRollback(argument), {
+      validator: (argument?: unknown) => this.refuseRollback(argument),
+      description: DESCRIPTIONS.rollback,
     });
     setHandler(messages.setLimits, (argument?: unknown) => this.onSetLimits(argument), {
       description: DESCRIPTIONS.setLimits,
@@ -392,9 +486,14 @@ export class Desk {
   }
 
   private onUnfreeze(argument: unknown): void {
-    if (this.committing) return this.note('unfreeze-writes came after commit and changes nothing');
     const by = messages.text(messages.record(argument)['by']);
-    this.unfreezeAsked = `unfreeze-writes${by === undefined ? '' : ` by ${by}`}`;
+    const asked = `unfreeze-writes${by === undefined ? '' : ` by ${by}`}`;
+    if (this.phase === 'rolling back' && !this.isDecided) {
+      this.reopenAsked = asked;
+      return this.note(asked);
+    }
+    if (this.committing) return this.note('unfreeze-writes came after commit and changes nothing');
+    this.unfreezeAsked = asked;
     this.request({ freezeRequest: undefined });
     this.note(this.unfreezeAsked);
   }
@@ -524,6 +623,7 @@ export class Desk {
       approval: this.approval === undefined ? 'not yet' : 'given',
       freezeWindow: undefined,
       verification: this.verification,
+      watching: this.watching,
     };
   }
 
@@ -541,6 +641,17 @@ export class Desk {
     });
   }
 }
+
+export interface RollbackRequest {
+  /** As `toAccept` of the writes, or it is not one. */
+  readonly acceptLosing: number | string;
+  readonly who: string;
+  readonly why: string;
+  answer: RollbackAnswer | undefined;
+}
+
+export type RollbackAnswer =
+  { readonly done: string; readonly error?: undefined } | { readonly error: string; readonly done?: undefined };
 
 const FAILED_ROWS = 'VerificationFailed';
 

@@ -14,6 +14,7 @@ export const retry = defineSignal('retry');
 export const abort = defineSignal('abort');
 export const approve = defineUpdate<string, [unknown?]>('approve');
 export const waive = defineUpdate<string, [unknown?]>('waive');
+export const rollback = defineUpdate<string, [unknown?]>('rollback');
 export const setLimits = defineUpdate<string, [unknown?]>('set-limits');
 export const status = defineQuery<Status>('status');
 
@@ -34,6 +35,8 @@ export const DESCRIPTIONS = {
   approve: 'Commit the verified cutover: {"who","why"}, and "ifVerified": true to approve before verification.',
   waive:
     'Take failed checks of the verification for right: {"rows","who","why"}; rows are ids such as "logs/settings", or patterns.',
+  rollback:
+    'While watching, after the switchover: {"acceptLosing","who","why"}. Blocks the target, asks for exactly the number of operations it took, and opens the source again.',
   status: 'Phase, progress, forecast, and what the operator can do now.',
   setLimits:
     'Transfer speed from now on, as the plan\'s limits: {"bytesPerSecond","byHour"}; {} lifts them. Running copies follow.',
@@ -44,7 +47,7 @@ export const DESCRIPTIONS = {
 } as const;
 
 /** Updates of the contract that are refused as not landed, so that nobody waits for an answer. */
-export const NOT_LANDED = ['exclude', 'rollback'] as const;
+export const NOT_LANDED = ['exclude'] as const;
 
 export function text(value: unknown): string | undefined {
   return typeof value === 'string' && value.trim() !== '' ? value.trim().slice(0, 200) : undefined;

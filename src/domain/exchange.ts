@@ -320,7 +320,15 @@ export interface RollbackResult {
 
 /** What webhooks are told: the plan's `notify`, and of the last two its `cutover.switchover.webhook`. */
 export type EventName =
-  'freezing' | 'frozen' | 'unfrozen' | 'parked' | 'approval-needed' | 'switching' | 'done' | 'switchover' | 'switchback';
+  | 'freezing'
+  | 'frozen'
+  | 'unfrozen'
+  | 'parked'
+  | 'approval-needed'
+  | 'switching'
+  | 'done'
+  | 'switchover'
+  | 'switchback';
 
 export interface EventInput extends EventDetails {
   readonly plan: PlanRef;

@@ -127,6 +127,22 @@ export class FreezeKeys {
   get quiescence(): string {
     return `${this.prefix}/quiescence.json`;
   }
+  /** The target right before it was opened, where the plan watches it. */
+  get switch(): string {
+    return `${this.prefix}/switch.json`;
+  }
+  /** What was written there since. */
+  get writes(): string {
+    return `${this.prefix}/writes.json`;
+  }
+  /** What takes the aliases of the switchover back. */
+  get aliases(): string {
+    return `${this.prefix}/aliases.json`;
+  }
+  /** From here on the target is never opened again. */
+  get rollback(): string {
+    return `${this.prefix}/rollback.json`;
+  }
   /** `committed` or `released`, written by the lease at its end. */
   get outcome(): string {
     return `${this.prefix}/outcome.json`;

@@ -49,6 +49,8 @@ export interface ResolvedPlan {
       /** Of the connections file. */
       readonly webhook?: string;
     };
+    /** How long to stay after the switchover and count writes on the target. */
+    readonly watchMs?: number;
     readonly writersStopped: boolean;
   };
   readonly cleanup: { readonly snapshots: 'keep'; readonly registrations: 'remove' | 'keep' };
@@ -160,6 +162,7 @@ function resolve(plan: z.output<typeof planSchema>): ResolvedPlan {
         aliases: cutover.switchover.aliases,
         ...(cutover.switchover.webhook === undefined ? {} : { webhook: cutover.switchover.webhook }),
       },
+      ...(cutover.watch === undefined ? {} : { watchMs: milliseconds(cutover.watch) }),
       writersStopped: cutover.writersStopped,
     },
     cleanup: plan.cleanup,
@@ -445,7 +448,9 @@ const cutover = z.strictObject({
       webhook: name.optional().describe('Called after the aliases are set: a webhook of the connections file.'),
     })
     .prefault({}),
-  watch: notLanded(duration()),
+  watch: duration('1s')
+    .optional()
+    .describe('How long to stay after the switchover, count the writes on the target, and take rollback.'),
   writersStopped: z
     .boolean()
     .default(false)

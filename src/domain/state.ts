@@ -8,6 +8,7 @@ import type {
   Totals,
   TransferProgress,
   VerifyResult,
+  Writes,
 } from './exchange';
 import { forecast } from './forecast';
 import type { TransferLimits } from './limits';
@@ -172,6 +173,8 @@ export type Phase =
   | 'cutover'
   | 'awaiting approval'
   | 'committed'
+  | 'watching'
+  | 'rolling back'
   | 'done'
   | 'aborting';
 
@@ -203,4 +206,6 @@ export interface View {
   readonly freezeWindow: FreezeWindow | undefined;
   /** Of the present freeze. */
   readonly verification: VerifyResult | undefined;
+  /** After the switchover. */
+  readonly watching: { readonly until: number; readonly writes: Writes | undefined } | undefined;
 }

@@ -5,6 +5,7 @@ import type { Forecast } from './forecast';
 import { limitText } from './limits';
 import { decideFreeze, roundsPaused } from './state';
 import type { View } from './state';
+import { toAccept, writesText } from './writes';
 
 /**
  * What people read while it runs: Temporal Web's current details and the `status` query say the same, from one view.
@@ -37,6 +38,8 @@ export interface Status {
     /** The first failed checks, a sentence each, beginning with the id that `waive` takes. */
     readonly failures: readonly string[];
   };
+  /** After the switchover: what clients have written on the target; a number, or `unknown, at least N`. */
+  readonly watch?: { readonly until: string; readonly writesSinceSwitch?: string };
   readonly nextRound?: string;
   /** Nulls before there is a round to measure. */
   readonly forecast: {
@@ -84,6 +87,7 @@ export function statusOf(view: View, now: number): Status {
           },
         }),
     ...(view.verification === undefined ? {} : { verification: verificationOf(view.verification) }),
+    ...(view.watching === undefined ? {} : { watch: watchOf(view.watching) }),
     ...(view.phase === 'between rounds' && state?.nextRoundAt !== undefined && !roundsPaused(state)
       ? { nextRound: iso(state.nextRoundAt) }
       : {}),
@@ -93,6 +97,10 @@ export function statusOf(view: View, now: number): Status {
     warnings: state?.warnings ?? [],
     notes: (state?.notes ?? []).map((note) => `${clock(note.at)} ${note.text}`),
   };
+}
+
+function watchOf({ until, writes }: NonNullable<View['watching']>): NonNullable<Status['watch']> {
+  return { until: iso(until), ...(writes === undefined ? {} : { writesSinceSwitch: writesText(writes) }) };
 }
 
 function forecastOf(foreseen: Forecast | undefined): Status['forecast'] {
@@ -146,6 +154,17 @@ export function operatorCan(view: View, now: number): string[] {
       ];
     case 'committed':
       return ['wait: the last point of return has passed, the target is being opened'];
+    case 'watching':
+      return [
+        'wait: it ends by itself',
+        `update \`rollback\` {"acceptLosing":${accepting(view)},"who","why"}: back to the source, and lose what was written here`,
+        'signal `abort`: stop where it is; nothing is undone any more',
+      ];
+    case 'rolling back':
+      return [
+        `update \`rollback\` {"acceptLosing":${accepting(view)},"who","why"}: back to the source`,
+        'signal `unfreeze-writes`: open the target again and go on watching, until the rollback is decided',
+      ];
     case 'preflight':
       return ['wait for preflight', 'signal `abort`'];
     case 'baseline':
@@ -158,13 +177,18 @@ export function operatorCan(view: View, now: number): string[] {
   }
 }
 
+function accepting({ watching }: View): string {
+  return watching?.writes === undefined ? '<operations>' : JSON.stringify(toAccept(watching.writes));
+}
+
 function parkedOptions(view: View): string[] {
   const waive = 'update `waive` {"rows","who","why"}: take failed checks for right';
   const always = [
     'signal `retry`: repeat the parked step once its cause is gone',
     ...(view.park?.step === 'verify' && (view.verification?.failed ?? 0) > 0 ? [waive] : []),
   ];
-  if (view.phase === 'committed') return [...always, 'signal `abort`: stop where it is; nothing is undone any more'];
+  if (view.phase === 'committed' || view.phase === 'watching' || view.phase === 'rolling back')
+    return [...always, 'signal `abort`: stop where it is; nothing is undone any more'];
   return view.freeze === undefined
     ? [...always, 'signal `abort`: undo and end']
     : [...always, 'signal `unfreeze-writes`: unblock the source, back to rounds', 'signal `abort`: undo and end'];
@@ -215,6 +239,9 @@ export function detailsOf(view: View, now: number): string {
           `Freeze: lease \`${status.freeze.lease}\`, releases by itself at ${status.freeze.deadline} unless committed`,
           '',
         ]),
+    ...(status.watch === undefined
+      ? []
+      : [`Written on the target since the switch: ${status.watch.writesSinceSwitch ?? 'not counted yet'}`, '']),
     ...verificationLines(status.verification),
     ...(status.forecast.advice === null || status.freeze !== undefined
       ? []
@@ -252,6 +279,8 @@ function headline(view: View): string {
     case 'freezing':
     case 'cutover':
     case 'committed':
+    case 'watching':
+    case 'rolling back':
     case 'done':
     case 'aborting':
       return `${view.phase.charAt(0).toUpperCase()}${view.phase.slice(1)}${step}`;

@@ -12,6 +12,7 @@ import type {
   SourceStateResult,
   UnblockResult,
 } from '../domain/exchange';
+import type { Cluster } from '../elasticsearch/cluster';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
 import { createJson, digestOf, readBytes, requireJson } from './files';
@@ -137,40 +138,40 @@ export async function blockWrites(deps: StepDeps, input: FreezeRef, context: Ste
   }
   await refuseChanged(migration, record, context.signal);
   const names = record.indices.filter(({ blockedBefore }) => !blockedBefore).map(({ name }) => name);
-  const method = await blockOrUndo(migration, names, context);
+  const method = await blockOrUndo(migration.source, names, context);
   const blockedAt = Date.now();
-  await assertBlocked(migration, record, context.signal);
+  await assertBlocked(
+    migration.source,
+    record.indices.map(({ name }) => name),
+    context.signal,
+  );
   return { method, blockedAt };
 }
 
-async function blockOrUndo(
-  migration: Migration,
+/** Blocks writes on indices of either side; a part that fails undoes the others of this call. */
+export async function blockOrUndo(
+  cluster: Cluster,
   names: readonly string[],
   context: StepContext,
 ): Promise<BlockResult['method']> {
-  const { source } = migration;
-  const before = names.length === 0 ? {} : await source.settings(names, context.signal);
+  const before = names.length === 0 ? {} : await cluster.settings(names, context.signal);
   const open = names.filter((name) => !showsBlock(before[name]));
   try {
-    const method = await block(migration, open, context);
+    const method = await block(cluster, open, context);
     // What an earlier attempt blocked answered to nobody: whether its writes drained must be proved otherwise.
     return open.length === names.length ? method : 'settings';
   } catch (error) {
-    await undoQuietly(migration, open, context);
+    await undoQuietly(cluster, open, context);
     throw error;
   }
 }
 
 /** `_block/write` returns after in-flight writes drained; a settings update does not. */
-async function block(
-  { source }: Migration,
-  names: readonly string[],
-  context: StepContext,
-): Promise<BlockResult['method']> {
+async function block(cluster: Cluster, names: readonly string[], context: StepContext): Promise<BlockResult['method']> {
   if (names.length === 0) return 'block-api';
-  const answer = await answered(context, (signal) => source.addWriteBlock(names, signal));
+  const answer = await answered(cluster, context, (signal) => cluster.addWriteBlock(names, signal));
   if (answer === 'blocked') return 'block-api';
-  await answered(context, (signal) => source.updateSettings(names, { [WRITE_BLOCK]: true }, signal));
+  await answered(cluster, context, (signal) => cluster.updateSettings(names, { [WRITE_BLOCK]: true }, signal));
   return 'settings';
 }
 
@@ -178,35 +179,42 @@ async function block(
  * Waits for the answer although the step is cancelled: `_block` sets the block in two phases, and one that is cut off
  * between them would come into force after the lease has undone it.
  */
-async function answered<T>(context: StepContext, request: (signal: AbortSignal) => Promise<T>): Promise<T> {
+async function answered<T>(
+  { name }: Cluster,
+  context: StepContext,
+  request: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
   assertMayAct(context, BLOCK_TIMEOUT_MS);
   const patience = AbortSignal.timeout(BLOCK_TIMEOUT_MS);
   try {
     return await request(patience);
   } catch (cause) {
     if (!patience.aborted) throw cause;
-    throw new UnavailableError(`The source did not answer within ${BLOCK_TIMEOUT_MS / 1000} s whether it blocks`, {
-      cause,
-    });
+    throw new UnavailableError(
+      `Cluster '${name}' did not answer within ${BLOCK_TIMEOUT_MS / 1000} s whether it blocks`,
+      {
+        cause,
+      },
+    );
   }
 }
 
-async function undoQuietly({ source }: Migration, names: readonly string[], context: StepContext): Promise<void> {
+async function undoQuietly(cluster: Cluster, names: readonly string[], context: StepContext): Promise<void> {
   try {
-    await clearWriteBlocks(source, names, context);
+    await clearWriteBlocks(cluster, names, context);
   } catch {
     // Safe to ignore: the record stands, and the lease undoes it at its end, whatever happened here.
   }
 }
 
-async function assertBlocked({ source }: Migration, record: FreezeRecord, signal: AbortSignal): Promise<void> {
-  const names = record.indices.map(({ name }) => name);
-  const settings = names.length === 0 ? {} : await source.settings(names, signal);
+/** @throws WritesNotBlockedError when one of them shows no block */
+export async function assertBlocked(cluster: Cluster, names: readonly string[], signal: AbortSignal): Promise<void> {
+  const settings = names.length === 0 ? {} : await cluster.settings(names, signal);
   const open = names.filter((name) => !showsBlock(settings[name]));
   if (open.length === 0) return;
   throw new WritesNotBlockedError(
     `${open.length} of ${names.length} indices do not show the write block that was set: ${open.slice(0, 10).join(', ')}`,
-    { subject: { cluster: source.name, index: open[0] } },
+    { subject: { cluster: cluster.name, index: open[0] } },
   );
 }
 

@@ -82,10 +82,21 @@ export async function undoFreeze(
   context: StepContext,
   keep: (index: FrozenIndex) => boolean = () => false,
 ): Promise<UnblockResult> {
+  await refuseCommitted(store, keys, context.signal);
+  return undoRecord(source, store, keys, context, keep);
+}
+
+/** As `undoFreeze`, whatever came of the freeze: `rollback` alone goes back after a commit. */
+export async function undoRecord(
+  source: Cluster,
+  store: Store,
+  keys: FreezeKeys,
+  context: StepContext,
+  keep: (index: FrozenIndex) => boolean = () => false,
+): Promise<UnblockResult> {
   const { signal } = context;
   const record = await readJson<FreezeRecord>(store, keys.record, signal);
   if (record === undefined) return { unblocked: 0, leftBlocked: 0 };
-  await refuseCommitted(store, keys, signal);
   const leftBlocked = record.indices.filter((index) => index.blockedBefore || keep(index)).length;
   const done = await readJson<UnblockResult>(store, undoneKey(keys), signal);
   if (done !== undefined) return { unblocked: done.unblocked, leftBlocked };

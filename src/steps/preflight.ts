@@ -128,6 +128,7 @@ function settingsOf(plan: ResolvedPlan, searchAttributes: readonly string[]): Se
     switchAliases: restore.aliases === 'switchover' || Object.keys(cutover.switchover.aliases).length > 0,
     ...(plan.notify === undefined ? {} : { notify: true }),
     ...(cutover.switchover.webhook === undefined ? {} : { webhook: true }),
+    ...(cutover.watchMs === undefined ? {} : { watchMs: cutover.watchMs }),
     verify: cutover.verify.level,
     limits: plan.limits,
     ...(plan.throttles.recoveryBytesPerSecond === undefined ? {} : { changesThrottle: true }),

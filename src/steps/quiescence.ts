@@ -1,11 +1,11 @@
 import { WritesNotBlockedError } from '../domain/errors';
-import type { QuiescenceInput, QuiescenceResult } from '../domain/exchange';
-import type { WriteTask } from '../elasticsearch/cluster';
+import type { BlockResult, QuiescenceInput, QuiescenceResult } from '../domain/exchange';
+import type { Cluster, WriteTask } from '../elasticsearch/cluster';
 import type { StepContext } from './context';
 import { digestOf, requireJson, writeJson } from './files';
 import { indicesByName } from './frozen-source';
 import { openMigration } from './migration';
-import type { Migration, StepDeps } from './migration';
+import type { StepDeps } from './migration';
 import { pause } from './pause';
 import type { FreezeRecord, QuiescenceFile } from './work-files';
 
@@ -43,29 +43,41 @@ export async function proveQuiescence(
   const keys = migration.keys.freeze(input.freeze);
   const record = await requireJson<FreezeRecord>(migration.targetStore, keys.record, context.signal);
   const names = record.indices.map(({ name }) => name);
-  const provedBy = input.block.method === 'block-api' ? 'block-api' : await drained(migration, names, context);
-  const restMs = provedBy === 'writers-stopped' ? STOPPED_FOR_MS : APART_MS;
-  const counters = await countersAtRest(migration, names, restMs, context);
+  const { writersStopped } = migration.plan.cutover;
+  const { provedBy, counters } = await rest(migration.source, names, input.block, writersStopped, context);
   const provedAt = Date.now();
   await writeJson(migration.targetStore, keys.quiescence, { counters } satisfies QuiescenceFile, context.signal);
   return { provedBy, countersDigest: digestOf(JSON.stringify(counters)), provedAt };
 }
 
+/** Waits until no write is in flight on blocked indices of either side, as the table says. */
+export async function rest(
+  cluster: Cluster,
+  names: readonly string[],
+  block: BlockResult,
+  writersStopped: boolean,
+  context: StepContext,
+): Promise<{ readonly provedBy: QuiescenceResult['provedBy']; readonly counters: QuiescenceFile['counters'] }> {
+  const provedBy = block.method === 'block-api' ? 'block-api' : await drained(cluster, names, writersStopped, context);
+  const restMs = provedBy === 'writers-stopped' ? STOPPED_FOR_MS : APART_MS;
+  return { provedBy, counters: await countersAtRest(cluster, names, restMs, context) };
+}
+
 /** Waits until every write task on our indices is younger than the block. */
 async function drained(
-  migration: Migration,
+  cluster: Cluster,
   names: readonly string[],
+  writersStopped: boolean,
   context: StepContext,
 ): Promise<QuiescenceResult['provedBy']> {
-  const { source, plan } = migration;
-  const known = [...(await indicesByName(source, context.signal)).keys()];
+  const known = [...(await indicesByName(cluster, context.signal)).keys()];
   // Counted from here and not from the block's acknowledgement, which may be another worker's clock. It is less, so
   // that a task counts as older for longer, never for too short.
   const since = performance.now();
   for (;;) {
     const elapsedMs = performance.now() - since;
-    const tasks = await source.writeTasks(context.signal);
-    if (tasks === 'unsupported') return vouchedFor(plan.cutover.writersStopped);
+    const tasks = await cluster.writeTasks(context.signal);
+    if (tasks === 'unsupported') return vouchedFor(cluster, writersStopped);
     const older = tasks.filter((task) => task.runningMs >= elapsedMs && concerns(task, names, known));
     if (older.length === 0) return 'tasks-and-counters';
     context.progress({ waitingFor: 'writes in flight', tasks: older.length, oldestMs: oldest(older) });
@@ -73,10 +85,10 @@ async function drained(
   }
 }
 
-function vouchedFor(writersStopped: boolean): 'writers-stopped' {
+function vouchedFor({ name }: Cluster, writersStopped: boolean): 'writers-stopped' {
   if (writersStopped) return 'writers-stopped';
   throw new WritesNotBlockedError(
-    'The source refuses both _block and _tasks, so that nothing proves that no write is in flight: ' +
+    `Cluster '${name}' refuses both _block and _tasks, so that nothing proves that no write is in flight: ` +
       'stop the writers, set cutover.writersStopped to true in a new plan, and freeze again',
   );
 }
@@ -106,17 +118,17 @@ function oldest(tasks: readonly WriteTask[]): number {
 
 /** Reads until two reads, with equal ones between them, are `restMs` apart and equal. */
 async function countersAtRest(
-  migration: Migration,
+  cluster: Cluster,
   names: readonly string[],
   restMs: number,
   context: StepContext,
 ): Promise<QuiescenceFile['counters']> {
   let since = performance.now();
-  let counters = await readCounters(migration, names, context.signal);
+  let counters = await readCounters(cluster, names, context.signal);
   for (;;) {
     await pause(Math.min(restMs, STOPPED_EVERY_MS), context.signal);
     const startedAt = performance.now();
-    const next = await readCounters(migration, names, context.signal);
+    const next = await readCounters(cluster, names, context.signal);
     const same = JSON.stringify(next) === JSON.stringify(counters);
     if (same && startedAt - since >= restMs) return next;
     context.progress({
@@ -130,17 +142,17 @@ async function countersAtRest(
 
 /** Indices by name, shards by number, so that two reads can be compared as text. */
 export async function readCounters(
-  { source }: Migration,
+  cluster: Cluster,
   names: readonly string[],
   signal: AbortSignal,
 ): Promise<QuiescenceFile['counters']> {
-  const stats = names.length === 0 ? {} : await source.shardStats(names, signal);
+  const stats = names.length === 0 ? {} : await cluster.shardStats(names, signal);
   const counters: Record<string, QuiescenceFile['counters'][string]> = {};
   for (const name of [...names].sort()) {
     const shards = stats[name];
     if (shards === undefined || shards.length === 0) {
       throw new WritesNotBlockedError('An index of the freeze shows no shard counters: it is gone, closed or red', {
-        subject: { cluster: source.name, index: name },
+        subject: { cluster: cluster.name, index: name },
       });
     }
     counters[name] = [...shards]

@@ -81,7 +81,7 @@ async function movedCounters(
   const infos = await indicesByName(migration.source, signal);
   // An index that is gone is an objection of its own, and has no counters to read.
   const names = record.indices.map(({ name }) => name).filter((name) => infos.get(name)?.open === true);
-  const now = await readCounters(migration, names, signal);
+  const now = await readCounters(migration.source, names, signal);
   const moved = names.filter((name) => JSON.stringify(now[name]) !== JSON.stringify(counters[name]));
   return moved.map((name) => `index '${name}' counts other operations than when writes had come to rest`);
 }

@@ -1,6 +1,7 @@
 import { formatBytes, formatDuration } from '../domain/durations';
 import type { LedgerRow } from '../domain/ledger';
 import { roundLine } from '../domain/story';
+import { writesText } from '../domain/writes';
 import type { ReportedIndex, ReportFile } from './report';
 
 /** A page is for reading: whoever needs all rows has `report.json`. */
@@ -29,7 +30,7 @@ export function reportPage(report: ReportFile): string {
 }
 
 function heading(report: ReportFile): string[] {
-  const { source, target, totals, approvedBy } = report;
+  const { source, target, totals, approvedBy, writesSinceSwitch: written, rolledBackBy } = report;
   return [
     `# Migration ${report.migration}: ${report.outcome}`,
     '',
@@ -37,6 +38,8 @@ function heading(report: ReportFile): string[] {
     `- ${iso(report.startedAt)} to ${iso(report.endedAt)}, ${formatDuration(report.endedAt - report.startedAt)}`,
     `- ${totals.rounds} rounds, ${totals.givenUp} given up; ${totals.sentBlobs} blobs sent, ${formatBytes(totals.sentBytes)}`,
     ...(approvedBy === undefined ? [] : [`- approved by ${approvedBy.who}: ${approvedBy.why}`]),
+    ...(written === undefined ? [] : [`- written on the target since the switch: ${writesText(written)} operations`]),
+    ...(rolledBackBy === undefined ? [] : [`- rolled back by ${rolledBackBy.who}: ${rolledBackBy.why}`]),
     '',
   ];
 }

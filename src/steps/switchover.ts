@@ -1,16 +1,17 @@
 import { ConfigurationError, WritesNotBlockedError } from '../domain/errors';
-import type { SwitchInput, SwitchResult } from '../domain/exchange';
+import type { FreezeRef, SwitchInput, SwitchResult } from '../domain/exchange';
 import { nameOnTarget } from '../domain/target-names';
 import { planAliases } from './alias-plan';
+import { recordAliases, recordSwitch } from './after-switch';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
-import { requireJson } from './files';
+import { readJson, requireJson } from './files';
 import { BLOCK_TIMEOUT_MS, indicesByName, removeWriteBlocks, standingOutcome } from './frozen-source';
 import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
 import { claimantOf, requireOwnIndex } from './ownership';
 import { mapInParallel } from '../storage/parallel';
-import type { FreezeRecord, ScopeFile } from './work-files';
+import type { FreezeRecord, RollbackFile, ScopeFile } from './work-files';
 
 const OWNERS_AT_ONCE = 16;
 
@@ -29,6 +30,7 @@ export async function unblockTarget(deps: StepDeps, input: SwitchInput, context:
   const record = await requireJson<FreezeRecord>(migration.targetStore, key, context.signal);
   const frozenByUs = new Set(record.indices.filter(({ blockedBefore }) => !blockedBefore).map(({ name }) => name));
   const opened = names.filter((name) => frozenByUs.has(name)).map(onTarget);
+  await recordSwitch(migration, input, opened, context.signal);
   await removeWriteBlocks(migration.target, opened, context);
   return { indices: opened.length, aliases: 0 };
 }
@@ -50,18 +52,25 @@ export async function switchAliases(deps: StepDeps, input: SwitchInput, context:
     });
   }
   if (actions.length > 0) {
+    await recordAliases(migration, input, actions, context.signal);
     assertMayAct(context, BLOCK_TIMEOUT_MS);
     await migration.target.updateAliases(actions, context.signal);
   }
   return { indices: names.length, aliases: actions.length };
 }
 
-/** Never are both sides writable: without this word the source may be, or become so at any moment. */
-async function assertCommitted(
-  { targetStore, keys }: Migration,
-  input: SwitchInput,
+/** Never are both sides writable: without this word, or after a rollback, the source may be at any moment. */
+export async function assertCommitted(
+  { targetStore, keys, plan }: Migration,
+  input: FreezeRef,
   signal: AbortSignal,
 ): Promise<void> {
+  const isWatched = plan.cutover.watchMs !== undefined;
+  if (isWatched && (await readJson<RollbackFile>(targetStore, keys.freeze(input.freeze).rollback, signal))) {
+    throw new WritesNotBlockedError(
+      'The cutover was rolled back: the source takes the writes, the target stays blocked',
+    );
+  }
   const stands = await standingOutcome(targetStore, keys.freeze(input.freeze), signal);
   if (stands?.outcome === 'committed') return;
   throw new WritesNotBlockedError(

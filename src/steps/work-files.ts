@@ -1,3 +1,6 @@
+import type { Writes } from '../domain/exchange';
+import type { Tally } from '../domain/writes';
+import type { AliasAction } from '../elasticsearch/cluster';
 import type { ManifestIndex } from '../repository';
 
 /** `scope.json` of a round: the concrete indices, as the source had them when the round began. */
@@ -54,6 +57,24 @@ export interface QuiescenceFile {
       }[]
     >
   >;
+}
+
+/** `switch.json` of a freeze: the target's indices right before they took writes; `writes.json`, what they took since. */
+export interface SwitchFile {
+  readonly indices: readonly { readonly name: string; readonly uuid: string }[];
+  readonly tally: Tally;
+}
+
+/** `aliases.json` of a freeze: the one call that takes back what the switchover did to aliases. */
+export interface AliasesFile {
+  readonly undo: readonly AliasAction[];
+}
+
+/** `rollback.json` of a freeze: written before the aliases go back. */
+export interface RollbackFile {
+  readonly accepted: Writes;
+  readonly who: string;
+  readonly why: string;
 }
 
 /** `owner.json` of a target location or index. */

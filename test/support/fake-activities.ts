@@ -193,6 +193,27 @@ export function fakeActivities(options: FakeOptions = {}): { activities: Activit
       log('aliases');
       return { indices: 1, aliases: 1 };
     },
+    async countWrites() {
+      return { operations: 3, exact: true };
+    },
+    async blockTarget() {
+      log('block target');
+      journal.blocked.target = true;
+      return { method: 'block-api', blockedAt: Date.now() };
+    },
+    async proveTargetQuiescence() {
+      log('target quiescent');
+      return { operations: 3, exact: true };
+    },
+    async switchAliasesBack({ who }) {
+      log(`aliases back by ${who}`);
+      return { aliases: 1 };
+    },
+    async unblockSource() {
+      log('unblock source');
+      journal.blocked.source = false;
+      return { unblocked: 1, leftBlocked: 0 };
+    },
     async notify({ event }) {
       log(`told ${event}`);
     },

@@ -33,7 +33,7 @@ export interface FerryOptions {
   /** Another Temporal server than the shared one. */
   readonly temporal?: string;
   /** Added to the connections file. */
-  readonly connections?: { readonly clusters?: object; readonly stores?: object };
+  readonly connections?: { readonly clusters?: object; readonly stores?: object; readonly webhooks?: object };
   /** Added to the settings of both repositories as the clusters register them. */
   readonly repositorySettings?: Readonly<Record<string, unknown>>;
   /** How the clusters register a bucket, where not as `fs`. */
@@ -332,6 +332,7 @@ export class Ferry {
         'target-store': store('target'),
         ...connections?.stores,
       },
+      webhooks: { ...connections?.webhooks },
     });
   }
 }

@@ -154,7 +154,6 @@ describe('a feature that has not landed is refused as such, by its path:', () =>
     ['restore.strategy', { restore: { strategy: 'alias' } }],
     ['restore.keepSettings', { restore: { keepSettings: ['index.lifecycle.*'] } }],
     ['restore.aliases', { restore: { aliases: 'everyRound' } }],
-    ['cutover.watch', { cutover: { watch: '1h' } }],
     ['cleanup.snapshots', { cleanup: { snapshots: 'delete' } }],
     ['adopt', { adopt: 'migration-1' }],
   ])('%s %j', (path, part) => {
