@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
+import { compatibilityPage } from './compatibility-page';
 import { connectionsSchema } from './config';
 import { planSchema } from './domain/plan';
 
@@ -28,8 +29,9 @@ export function schemaText(schema: unknown): string {
   return `${JSON.stringify(schema, null, 2)}\n`;
 }
 
-/** `npm run schemas`, from the root of a checkout. */
+/** `npm run schemas`, from the root of a checkout: what is made from the code, and docs/compatibility.md too. */
 if (require.main === module) {
   mkdirSync('schemas', { recursive: true });
+  writeFileSync(path.join('docs', 'compatibility.md'), compatibilityPage());
   for (const [file, schema] of Object.entries(schemas())) writeFileSync(path.join('schemas', file), schemaText(schema));
 }

@@ -1,5 +1,6 @@
 /**
- * Which versions can hand snapshots to which. Two gates, both of which the cluster opens or shuts only at the restore,
+ * Which versions can hand snapshots to which: {@link COMPATIBILITY}, from which preflight, docs/compatibility.md and the
+ * matrix of tests are made. Two gates, both of which the cluster opens or shuts only at the restore,
  * after everything was copied: so they are computed before the first byte moves.
  *
  * 1. The version that wrote the snapshot ({@link checkVersions}).
@@ -65,20 +66,119 @@ export function describeVersion(version: Version): string {
     : `${product} ${version.major}.${version.minor}.${version.patch ?? 0}`;
 }
 
-/**
- * Whether the target can restore a snapshot that the source writes; why not, empty when it can.
- *
- * | source -> target | answer |
- * |---|---|
- * | Elasticsearch before 5.0 or after 8.x | refused: a repository format that snapferry does not read |
- * | OpenSearch -> Elasticsearch | refused: masked version ids, another product's metadata |
- * | target older than source, by any part | refused by every version |
- * | two majors apart or more | refused: by snapshot version from 7.11 on, by every single index before |
- * | Elasticsearch 6.8 -> 7.0, 7.1 | refused: 6.8 is the younger of the two |
- * | Elasticsearch -> OpenSearch 1.x | 6.0 to 7.11 |
- * | Elasticsearch -> OpenSearch 2.x | 7.0 to 7.10 |
- * | Elasticsearch -> OpenSearch 3.x | refused |
- */
+// --- The table ------------------------------------------------------------------------------------------------------
+
+/** `Elasticsearch 6.0 to 6.7`, `Elasticsearch 7.x`: both ends count. */
+export type Releases = `${'Elasticsearch' | 'OpenSearch'} ${string}`;
+
+export interface CompatibilityRow {
+  /** What wrote a snapshot, or created an index. */
+  readonly by: Releases;
+  /** What restores it, the nearest first. Within one product never an older version than the one that wrote it. */
+  readonly into: readonly Releases[];
+  /** False where snapferry does not read the repository; indices that were created so may still be in a younger one. */
+  readonly isSource: boolean;
+}
+
+/** Each pair of versions that the stack runs is tried on real nodes (test/matrix/compatibility.test.ts). */
+export const COMPATIBILITY: readonly CompatibilityRow[] = [
+  { by: 'Elasticsearch 2.x', into: ['Elasticsearch 2.x', 'Elasticsearch 5.x'], isSource: false },
+  { by: 'Elasticsearch 5.x', into: ['Elasticsearch 5.x', 'Elasticsearch 6.x'], isSource: true },
+  {
+    by: 'Elasticsearch 6.0 to 6.7',
+    into: ['Elasticsearch 6.x', 'Elasticsearch 7.x', 'OpenSearch 1.x'],
+    isSource: true,
+  },
+  {
+    by: 'Elasticsearch 6.8',
+    into: ['Elasticsearch 6.8', 'Elasticsearch 7.2 to 7.17', 'OpenSearch 1.x'],
+    isSource: true,
+  },
+  {
+    by: 'Elasticsearch 7.0 to 7.10',
+    into: ['Elasticsearch 7.x', 'Elasticsearch 8.x', 'OpenSearch 1.x', 'OpenSearch 2.x'],
+    isSource: true,
+  },
+  {
+    by: 'Elasticsearch 7.11',
+    into: ['Elasticsearch 7.x', 'Elasticsearch 8.x', 'OpenSearch 1.x'],
+    isSource: true,
+  },
+  { by: 'Elasticsearch 7.12 to 7.17', into: ['Elasticsearch 7.x', 'Elasticsearch 8.x'], isSource: true },
+  { by: 'Elasticsearch 8.x', into: ['Elasticsearch 8.x', 'Elasticsearch 9.x'], isSource: true },
+  { by: 'Elasticsearch 9.x', into: ['Elasticsearch 9.x'], isSource: false },
+  { by: 'OpenSearch 1.x', into: ['OpenSearch 1.x', 'OpenSearch 2.x'], isSource: true },
+  { by: 'OpenSearch 2.x', into: ['OpenSearch 2.x', 'OpenSearch 3.x'], isSource: true },
+  { by: 'OpenSearch 3.x', into: ['OpenSearch 3.x'], isSource: true },
+];
+
+/** Why what is not in the table is refused; the first that fits. A product alone means all its versions. */
+export const REFUSALS: readonly { readonly by: string; readonly into: string; readonly why: string }[] = [
+  {
+    by: 'OpenSearch',
+    into: 'Elasticsearch',
+    why: 'OpenSearch writes version ids above any of Elasticsearch, which therefore takes its snapshots for future ones',
+  },
+  { by: 'Elasticsearch', into: 'OpenSearch 3.x', why: 'OpenSearch 3.x takes no index of Elasticsearch' },
+  {
+    by: 'Elasticsearch 7.12 to 9.99',
+    into: 'OpenSearch',
+    why: 'OpenSearch does not read the repository format of Elasticsearch 7.12 and later',
+  },
+  { by: 'Elasticsearch 7.11', into: 'OpenSearch 2.x', why: 'OpenSearch 2.x takes Elasticsearch 7.0 to 7.10' },
+  { by: 'Elasticsearch', into: 'OpenSearch 2.x', why: 'OpenSearch 2.x takes nothing older than Elasticsearch 7.0' },
+  { by: 'Elasticsearch', into: 'OpenSearch 1.x', why: 'OpenSearch 1.x takes nothing older than Elasticsearch 6.0' },
+  {
+    by: 'Elasticsearch 6.8',
+    into: 'Elasticsearch 7.0 to 7.1',
+    why: 'Elasticsearch 6.8 is younger than 7.0 and 7.1',
+  },
+  {
+    by: 'Elasticsearch 5.0 to 6.8',
+    into: 'Elasticsearch 8.0 to 9.99',
+    why:
+      'a version takes what its own and the previous major version created (an archive index, read-only and licensed, ' +
+      'is no migration)',
+  },
+];
+const OTHERWISE = 'a version takes what its own and the previous major version created';
+
+interface Range {
+  readonly distribution: Distribution;
+  /** `major * 100 + minor`. */
+  readonly from: number;
+  readonly to: number;
+}
+
+/** Minor versions are below this. */
+const MINORS = 100;
+
+function rangeOf(releases: string): Range {
+  const [product, from, , to = from] = releases.split(' ');
+  const distribution = product === 'OpenSearch' ? 'opensearch' : 'elasticsearch';
+  return { distribution, from: from === undefined ? 0 : place(from, 0), to: place(to ?? '99.x', MINORS - 1) };
+}
+
+/** `x` stands for `open`. */
+function place(text: string, open: number): number {
+  const [major, minor] = text.split('.');
+  return Number(major) * MINORS + (minor === 'x' ? open : Number(minor));
+}
+
+/** A version whose minor is not known lies in each range that its major touches. */
+function contains(range: Range, { distribution, major, minor }: Version): boolean {
+  if (range.distribution !== distribution) return false;
+  const [least, most] = minor === undefined ? [0, MINORS - 1] : [minor, minor];
+  return range.from <= major * MINORS + most && major * MINORS + least <= range.to;
+}
+
+function rowOf(version: Version): CompatibilityRow | undefined {
+  return COMPATIBILITY.find(({ by }) => contains(rangeOf(by), version));
+}
+
+// --- The questions --------------------------------------------------------------------------------------------------
+
+/** Whether the target can restore a snapshot that the source writes; why not, empty when it can. */
 export function checkVersions(clusters: {
   readonly source: VersionedCluster;
   readonly target: VersionedCluster;
@@ -87,15 +187,14 @@ export function checkVersions(clusters: {
   const target = parseVersion(clusters.target);
   if (source === undefined) return [unreadable('source', clusters.source)];
   if (target === undefined) return [unreadable('target', clusters.target)];
-  const unread = unreadFormat(source);
-  if (unread !== undefined) return [unread];
-  const window = windowProblem(source, target);
-  return window === undefined
+  if (rowOf(source)?.isSource !== true) return [unreadFormat(source)];
+  const refused = refusalOf(source, target);
+  return refused === undefined
     ? []
     : [
         {
-          seen: `The target (${describeVersion(target)}) cannot restore snapshots of the source (${describeVersion(source)}): ${window.seen}`,
-          remedy: window.remedy,
+          seen: `The target (${describeVersion(target)}) cannot restore snapshots of the source (${describeVersion(source)}): ${refused.seen}`,
+          remedy: refused.remedy,
         },
       ];
 }
@@ -105,12 +204,12 @@ export function checkIndexVersion(index: string, createdVersionId: number, targe
   const reader = parseVersion(target);
   if (reader === undefined) return [unreadable('target', target)];
   const created = parseVersionId(createdVersionId);
-  const window = windowProblem(created, reader);
-  if (window === undefined) return [];
+  const refused = refusalOf(created, reader);
+  if (refused === undefined) return [];
   return [
     {
-      seen: `Index '${index}' was created by ${describeVersion(created)} and cannot be restored into ${describeVersion(reader)}: ${window.seen}`,
-      remedy: `${window.remedy}; or leave it out with "-${index}"`,
+      seen: `Index '${index}' was created by ${describeVersion(created)} and cannot be restored into ${describeVersion(reader)}: ${refused.seen}`,
+      remedy: `${refused.remedy}; or leave it out with "-${index}"`,
     },
   ];
 }
@@ -122,8 +221,7 @@ function unreadable(side: string, cluster: VersionedCluster): Objection {
   };
 }
 
-function unreadFormat(source: Version): Objection | undefined {
-  if (source.distribution === 'opensearch' || (source.major >= 5 && source.major <= 8)) return undefined;
+function unreadFormat(source: Version): Objection {
   return {
     seen: `The source is ${describeVersion(source)}, but snapferry reads the snapshot repositories of Elasticsearch 5.0 to 8.x and of OpenSearch`,
     remedy: 'move it to one of these versions first',
@@ -131,90 +229,123 @@ function unreadFormat(source: Version): Objection | undefined {
 }
 
 /** Why `reader` refuses what `writer` wrote or created; undefined when it does not. */
-function windowProblem(writer: Version, reader: Version): Objection | undefined {
-  if (writer.distribution !== reader.distribution) {
-    return writer.distribution === 'opensearch'
-      ? openSearchToElasticsearch()
-      : elasticsearchToOpenSearch(writer, reader);
-  }
-  if (isOlder(reader, writer)) {
+export function refusalOf(writer: Version, reader: Version): Objection | undefined {
+  const isOlderOne = writer.distribution === reader.distribution && isOlder(reader, writer);
+  if (isOlderOne) {
     return { seen: 'a target must not be older', remedy: `upgrade it to ${describeVersion(writer)} or later` };
   }
-  if (generation(reader) - generation(writer) >= 2) return twoMajorsApart(writer, reader);
-  if (
-    writer.distribution === 'elasticsearch' &&
-    isRelease(writer, 6, 8) &&
-    reader.major === 7 &&
-    (reader.minor ?? 0) < 2
-  ) {
-    return { seen: 'Elasticsearch 6.8 is younger than 7.0 and 7.1', remedy: 'upgrade the target to 7.2 or later' };
+  const row = rowOf(writer);
+  if (row?.into.some((releases) => contains(rangeOf(releases), reader)) === true) return undefined;
+  const why = REFUSALS.find(({ by, into }) => contains(rangeOf(by), writer) && contains(rangeOf(into), reader))?.why;
+  return { seen: why ?? OTHERWISE, remedy: remedyOf(writer, reader, row) };
+}
+
+function remedyOf(writer: Version, reader: Version, row: CompatibilityRow | undefined): string {
+  const later = row?.into.map(rangeOf).find((range) => isOfMajor(range, reader));
+  if (later !== undefined) return `upgrade the target to ${shown(later.from)} or later`;
+  const chain = chainOf(writer, reader);
+  if (chain !== undefined) {
+    const steps = chain.map((releases) => `${releases}, reindex there,`).join(' -> ');
+    return `go in steps: ${describeVersion(writer)} -> ${steps} -> ${describeVersion(reader)}`;
+  }
+  return writer.distribution === 'opensearch'
+    ? 'choose an OpenSearch target, or reindex from remote'
+    : 'reindex from remote instead';
+}
+
+function isOfMajor(range: Range, { distribution, major }: Pick<Version, 'distribution' | 'major'>): boolean {
+  return range.distribution === distribution && Math.floor(range.from / MINORS) === major;
+}
+
+/**
+ * The fewest clusters in between that lead from `writer` to `reader`, where each is restored into and then reindexed in,
+ * so that it is the one that created the indices. Undefined when none do.
+ */
+export function chainOf(writer: Version, reader: Version): string[] | undefined {
+  const first = rowOf(writer);
+  const rows = first === undefined ? undefined : fewest(first, (row) => leadsTo(row, reader));
+  if (rows === undefined) return undefined;
+  const steps: Range[] = [];
+  for (let at = rows.length - 1; at > 0; at -= 1) {
+    const next = steps[0];
+    const leads = (row: CompatibilityRow) =>
+      next === undefined ? leadsTo(row, reader) : readersOf(row).some((one) => overlap(one, next) !== undefined);
+    steps.unshift(widened(rows[at]!, rows[at - 1]!, leads));
+  }
+  return steps.map(textOf);
+}
+
+/** Rows from `first` to one that leads there, breadth first. */
+function fewest(
+  first: CompatibilityRow,
+  leads: (row: CompatibilityRow) => boolean,
+): readonly CompatibilityRow[] | undefined {
+  const seen = new Set([first]);
+  for (let paths = [[first]]; paths.length > 0;) {
+    const found = paths.find((path) => leads(path.at(-1)!));
+    if (found !== undefined) return found;
+    paths = paths.flatMap((path) =>
+      following(path.at(-1)!)
+        .filter((row) => !seen.has(row) && seen.add(row))
+        .map((row) => [...path, row]),
+    );
   }
   return undefined;
 }
 
-function openSearchToElasticsearch(): Objection {
+/** What restores all that is of the row: nothing older than its first version. */
+function readersOf({ by, into }: CompatibilityRow): Range[] {
+  const { distribution, from } = rangeOf(by);
+  return into
+    .map(rangeOf)
+    .map((one) => (one.distribution === distribution ? { ...one, from: Math.max(from, one.from) } : one));
+}
+
+/** Which can be restored into, and hand on. */
+function following(row: CompatibilityRow): CompatibilityRow[] {
+  const readers = readersOf(row);
+  return COMPATIBILITY.filter(
+    ({ by, isSource }) => isSource && readers.some((range) => overlap(range, rangeOf(by)) !== undefined),
+  );
+}
+
+/** Of one major version all that are as good as this row. */
+function widened(row: CompatibilityRow, before: CompatibilityRow, leads: (row: CompatibilityRow) => boolean): Range {
+  const major = Math.floor(rangeOf(row.by).from / MINORS);
+  const parts = following(before)
+    .filter(({ by }) => isOfMajor(rangeOf(by), { distribution: rangeOf(row.by).distribution, major }))
+    .filter(leads)
+    .flatMap(({ by }) => readersOf(before).map((one) => overlap(one, rangeOf(by))))
+    .filter((part) => part !== undefined);
   return {
-    seen: 'OpenSearch writes version ids above any of Elasticsearch, which therefore takes its snapshots for future ones',
-    remedy: 'choose an OpenSearch target, or reindex from remote',
+    distribution: rangeOf(row.by).distribution,
+    from: Math.min(...parts.map(({ from }) => from)),
+    to: Math.max(...parts.map(({ to }) => to)),
   };
 }
 
-function elasticsearchToOpenSearch(writer: Version, reader: Version): Objection | undefined {
-  const minor = writer.minor ?? 0;
-  if (reader.major >= 3) {
-    return {
-      seen: `OpenSearch ${reader.major}.x takes no index of Elasticsearch`,
-      remedy: 'go through OpenSearch 2.x and reindex there',
-    };
-  }
-  if (writer.major > 7 || (writer.major === 7 && minor >= 12)) {
-    return {
-      seen: 'OpenSearch does not read the repository format of Elasticsearch 7.12 and later',
-      remedy: 'reindex from remote instead',
-    };
-  }
-  if (reader.major === 2 && writer.major === 7 && minor > 10) {
-    return {
-      seen: 'OpenSearch 2.x takes Elasticsearch 7.0 to 7.10',
-      remedy: 'choose an OpenSearch 1.x target and upgrade it afterwards',
-    };
-  }
-  const oldest = reader.major === 1 ? 6 : 7;
-  return writer.major >= oldest
-    ? undefined
-    : {
-        seen: `OpenSearch ${reader.major}.x takes nothing older than Elasticsearch ${oldest}.0`,
-        remedy: `bring it to Elasticsearch ${oldest}.x and reindex there first`,
-      };
+function leadsTo(row: CompatibilityRow, reader: Version): boolean {
+  return readersOf(row).some((range) => contains(range, reader));
 }
 
-function twoMajorsApart(writer: Version, reader: Version): Objection {
-  const [product, majors] = LINES[reader.distribution];
-  const archive = product === 'Elasticsearch' && reader.major >= 8 && writer.major >= 5 && writer.major < 7;
-  return {
-    seen:
-      'a version takes what its own and the previous major version created' +
-      (archive ? ' (an archive index, read-only and licensed, is no migration)' : ''),
-    remedy:
-      `choose an ${product} ${writer.major}.x or ${majors[generation(writer) + 1]}.x target, ` +
-      `or reindex in ${majors[generation(reader) - 1]}.x first`,
-  };
+function overlap(a: Range, b: Range): Range | undefined {
+  const [from, to] = [Math.max(a.from, b.from), Math.min(a.to, b.to)];
+  return a.distribution !== b.distribution || from > to ? undefined : { distribution: a.distribution, from, to };
 }
 
-/** Major versions that exist, in order: Elasticsearch went from 2.x to 5.x. */
-const LINES = {
-  elasticsearch: ['Elasticsearch', [1, 2, 5, 6, 7, 8, 9]],
-  opensearch: ['OpenSearch', [1, 2, 3]],
-} as const;
-
-/** The place of a major version in its line; versions from the future come right after the last known one. */
-function generation(version: Version): number {
-  const [, majors] = LINES[version.distribution];
-  return majors.filter((major) => major < version.major).length;
+/** `Elasticsearch 7.x`, `Elasticsearch 7.2 to 7.17`. */
+function textOf({ distribution, from, to }: Range): string {
+  const product = distribution === 'opensearch' ? 'OpenSearch' : 'Elasticsearch';
+  const line = COMPATIBILITY.map(({ by }) => rangeOf(by)).filter((one) =>
+    isOfMajor(one, { distribution, major: Math.floor(from / MINORS) }),
+  );
+  const isWhole = line.every((one) => from <= one.from && one.to <= to);
+  if (isWhole) return `${product} ${Math.floor(from / MINORS)}.x`;
+  return from === to ? `${product} ${shown(from)}` : `${product} ${shown(from)} to ${shown(to)}`;
 }
 
-function isRelease(version: Version, major: number, minor: number): boolean {
-  return version.major === major && version.minor === minor;
+function shown(at: number): string {
+  return `${Math.floor(at / MINORS)}.${at % MINORS}`;
 }
 
 /** Compares as far as both sides are known: an id that tells the major version only is not older within it. */

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import Ajv2020 from 'ajv/dist/2020';
 import { parse } from 'yaml';
+import { compatibilityPage } from '../../src/compatibility-page';
 import { parsePlan } from '../../src/domain/plan';
 import { schemas, schemaText } from '../../src/schemas';
 
@@ -20,6 +21,10 @@ const plans = readdirSync(path.join(root, 'examples')).filter((file) => file.end
 describe('the shipped JSON Schemas', () => {
   it.each(Object.entries(schemas()))('%s is what the code says: run npm run schemas', (file, schema) => {
     expect(text(`schemas/${file}`)).toBe(schemaText(schema));
+  });
+
+  it('docs/compatibility.md is what the table says: run npm run schemas', () => {
+    expect(text('docs/compatibility.md')).toBe(compatibilityPage());
   });
 
   it('there are examples to hold them against', () => {

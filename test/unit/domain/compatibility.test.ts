@@ -1,4 +1,12 @@
-import { checkIndexVersion, checkVersions, describeVersion, parseVersionId } from '../../../src/domain/compatibility';
+import {
+  chainOf,
+  checkIndexVersion,
+  checkVersions,
+  COMPATIBILITY,
+  describeVersion,
+  parseVersion,
+  parseVersionId,
+} from '../../../src/domain/compatibility';
 import { sentenceOf } from '../../../src/domain/objections';
 import type { VersionedCluster } from '../../../src/domain/compatibility';
 
@@ -58,7 +66,7 @@ describe('snapshots between other versions', () => {
     [elasticsearch('6.8.0'), elasticsearch('7.2.0'), undefined],
     [elasticsearch('6.7.0'), elasticsearch('7.0.0'), undefined],
     [elasticsearch('8.19.0'), elasticsearch('9.0.0'), undefined],
-    [elasticsearch('7.17.0'), elasticsearch('9.0.0'), 'reindex in 8.x first'],
+    [elasticsearch('7.17.0'), elasticsearch('9.0.0'), '-> Elasticsearch 8.x, reindex there, -> Elasticsearch 9.0.0'],
     [elasticsearch('2.4.6'), elasticsearch('5.6.16'), 'Elasticsearch 5.0 to 8.x'],
     [elasticsearch('9.0.0'), elasticsearch('9.0.0'), 'Elasticsearch 5.0 to 8.x'],
     [elasticsearch('5.6.16'), openSearch('1.3.0'), 'nothing older than Elasticsearch 6.0'],
@@ -74,7 +82,7 @@ describe('snapshots between other versions', () => {
     [openSearch('2.11.0'), elasticsearch('8.19.0'), 'choose an OpenSearch target'],
     [openSearch('1.3.0'), openSearch('2.11.0'), undefined],
     [openSearch('2.11.0'), openSearch('3.1.0'), undefined],
-    [openSearch('1.3.0'), openSearch('3.1.0'), 'reindex in 2.x first'],
+    [openSearch('1.3.0'), openSearch('3.1.0'), '-> OpenSearch 2.x, reindex there, -> OpenSearch 3.1.0'],
     [openSearch('2.11.0'), openSearch('1.3.0'), 'must not be older'],
     [elasticsearch('8.9.0-SNAPSHOT'), elasticsearch('8.9.0'), undefined],
   ])('%j -> %j: %s', (source, target, problem) => {
@@ -128,8 +136,46 @@ describe('indices by the version that created them', () => {
   it('a refusal names the index, both versions and what to do', () => {
     expect(checkIndexVersion('movies', 5050299, elasticsearch('7.10.2')).map(sentenceOf)).toEqual([
       "Index 'movies' was created by Elasticsearch 5.5.2 and cannot be restored into Elasticsearch 7.10.2: a version takes " +
-        'what its own and the previous major version created: choose an Elasticsearch 5.x or 6.x target, or reindex in 6.x first; ' +
-        'or leave it out with "-movies"',
+        'what its own and the previous major version created: go in steps: Elasticsearch 5.5.2 -> Elasticsearch 6.x, ' +
+        'reindex there, -> Elasticsearch 7.10.2; or leave it out with "-movies"',
     ]);
+  });
+});
+
+describe('a pair that is refused', () => {
+  const chain = (from: VersionedCluster, to: VersionedCluster) => chainOf(parseVersion(from)!, parseVersion(to)!);
+
+  it.each<[VersionedCluster, VersionedCluster, string[] | undefined]>([
+    [elasticsearch('6.8.23'), elasticsearch('8.19.0'), ['Elasticsearch 7.2 to 7.17']],
+    [elasticsearch('6.7.0'), elasticsearch('8.19.0'), ['Elasticsearch 7.x']],
+    [elasticsearch('5.5.2'), elasticsearch('8.19.0'), ['Elasticsearch 6.x', 'Elasticsearch 7.x']],
+    [elasticsearch('5.5.2'), openSearch('1.3.0'), ['Elasticsearch 6.x']],
+    [elasticsearch('6.8.23'), openSearch('2.11.0'), ['Elasticsearch 7.2 to 7.10']],
+    [elasticsearch('7.11.2'), openSearch('2.11.0'), ['OpenSearch 1.x']],
+    [elasticsearch('7.10.2'), openSearch('3.1.0'), ['OpenSearch 2.x']],
+    [elasticsearch('7.17.0'), elasticsearch('9.1.0'), ['Elasticsearch 8.x']],
+    [elasticsearch('7.17.0'), openSearch('2.11.0'), undefined],
+    [openSearch('2.11.0'), elasticsearch('8.19.0'), undefined],
+  ])('%j -> %j leads through %j', (from, to, through) => {
+    expect(chain(from, to)).toEqual(through);
+  });
+
+  it('6.8 to 7.1 needs no chain, only a later target', () => {
+    expect(problems(elasticsearch('6.8.23'), elasticsearch('7.1.1'))).toEqual([
+      expect.stringMatching(/: upgrade the target to 7\.2 or later$/),
+    ]);
+  });
+
+  it('has a reason of its own wherever one product hands to the other', () => {
+    const cluster = (releases: string) => {
+      const [product, from = ''] = releases.split(' ');
+      return { version: `${from.replace('x', '0')}.0`, distribution: product!.toLowerCase() } as VersionedCluster;
+    };
+    for (const { by, isSource } of COMPATIBILITY) {
+      for (const { by: reader } of COMPATIBILITY) {
+        if (!isSource || by.split(' ')[0] === reader.split(' ')[0]) continue;
+        for (const problem of problems(cluster(by), cluster(reader))) expect(problem).not.toContain('previous major');
+      }
+    }
   });
 });
