@@ -58,7 +58,8 @@ const FINAL = new Set([
  * | any | in PASSING | Unavailable |
  * | 5xx | in FINAL | Configuration |
  * | other 5xx | | Unavailable |
- * | other 4xx (403: a cluster block), 3xx | | Configuration |
+ * | 3xx | | Configuration: the url |
+ * | other 4xx (403: a cluster block) | | Configuration |
  */
 export function errorOf(refusal: Refusal, subject: Subject): MigrationError {
   const { status, type, reason, retryAfterMs } = refusal;
@@ -72,6 +73,12 @@ export function errorOf(refusal: Refusal, subject: Subject): MigrationError {
       ...options,
       ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
     });
+  }
+  if (status < 400) {
+    return new ConfigurationError(
+      `The cluster's address redirects (${status}): correct the url in the connections file, scheme, host and path`,
+      options,
+    );
   }
   return new ConfigurationError(`The cluster refuses the request: ${reason}`, options);
 }
@@ -95,12 +102,18 @@ export function isUnsupported({ status, type }: Refusal): boolean {
 
 type ErrorNode = Readonly<Record<string, unknown>>;
 
-/** Reads an error body; what is not JSON (a proxy's page) is quoted, shortened. */
+/** What a web page calls itself; undefined where the body is none, or does not say. */
+export function titleOf(body: string): string | undefined {
+  if (!/^\s*<(!doctype html|html)/i.test(body)) return undefined;
+  return cut(/<title[^>]*>([^<]*)/i.exec(body)?.[1]?.trim() ?? '', 100) || undefined;
+}
+
+/** Reads an error body; of a proxy's page the title is quoted, whatever else is not JSON is shortened. */
 export function readRefusal(status: number, body: string, retryAfter: string | undefined): Refusal {
   const common = { status, retryAfterMs: readRetryAfter(retryAfter) };
   const error = errorNode(body);
   if (typeof error === 'object') return { ...common, type: text(error['type']), reason: cut(reasonOf(error)) };
-  return { ...common, type: undefined, reason: cut((error ?? body).trim()) || `status ${status}` };
+  return { ...common, type: undefined, reason: cut((error ?? titleOf(body) ?? body).trim()) || `status ${status}` };
 }
 
 /** `error` as an object (all versions) or a string (unknown routes), or a service's `Message`. */

@@ -5,7 +5,7 @@ import { ProxyError } from '../net/proxy-error';
 import { proverOf, redact } from './credentials';
 import type { Proof, Prove } from './credentials';
 import type { ClusterConnection } from './connection';
-import { errorOf, readRefusal } from './failures';
+import { errorOf, readRefusal, titleOf } from './failures';
 import type { Refusal } from './failures';
 import { clockSkew } from './sigv4';
 
@@ -201,9 +201,13 @@ export class Http {
       return JSON.parse(body) as T;
     } catch {
       // Without the parser's error, which quotes the body.
-      throw new UnavailableError('The cluster answers with what is not JSON: is it Elasticsearch, or a proxy?', {
-        subject: this.subject(call),
-      });
+      const title = titleOf(body);
+      throw new UnavailableError(
+        title === undefined
+          ? 'The cluster answers with what is not JSON: is it Elasticsearch, or a proxy?'
+          : `A web page answers instead of the cluster (${title}): correct the url, or sign in where the proxy wants it`,
+        { subject: this.subject(call) },
+      );
     }
   }
 }
