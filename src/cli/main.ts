@@ -11,6 +11,7 @@ import type { check as Check } from './check';
 import type { copy as Copy } from './copy';
 import type { evidenceFileOf as EvidenceFileOf } from './evidence';
 import type { inspect as Inspect } from './inspect';
+import type { policies as Policies } from './policies';
 import type { unfreeze as Unfreeze } from './unfreeze';
 
 /**
@@ -63,7 +64,6 @@ async function run(args: readonly string[], terminal: Terminal): Promise<number>
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (command === undefined) throw new UsageError(`there is no command '${name}': see snapferry --help`);
   if (rest.includes('--help') || rest.includes('-h')) return said(terminal, helpOf(command));
-  if (command.run === undefined) throw new UsageError(`${name} has not landed yet`);
   await command.run(parse(name, command, rest), terminal);
   return 0;
 }
@@ -83,8 +83,7 @@ interface Command {
   readonly options?: ParseArgsConfig['options'];
   /** Names of the positional arguments, all of them required; with some options they are others. */
   readonly takes?: readonly string[] | ((values: Given['values']) => readonly string[]);
-  /** Undefined while it has not landed. */
-  readonly run?: (given: Given, terminal: Terminal) => Promise<void>;
+  readonly run: (given: Given, terminal: Terminal) => Promise<void>;
 }
 
 interface Given {
@@ -230,10 +229,23 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     run: runAudit,
   },
   policies: {
-    usage: 'policies PLAN',
+    usage: 'policies PLAN [--domain CLUSTER=ARN] [--json]',
     summary: 'print the permissions that a plan needs',
-    details: [],
-    examples: ['npx snapferry policies plan.json'],
+    details: [
+      'PLAN                   the JSON file that a migration would be started with',
+      '--domain CLUSTER=ARN   the Amazon domain behind a cluster whose url does not tell it; once for each',
+      '--json                 one JSON object: policies (name, holder, kind, document, neededFor)',
+      '',
+      'The least that IAM and RAM have to permit: to who signs requests to a domain, to the roles by which clusters reach',
+      'their repositories, and to the worker. Beside each statement stand the calls that need it. Nobody is asked.',
+    ],
+    examples: [
+      'SNAPFERRY_CONFIG=connections.yaml npx snapferry policies plan.json',
+      'npx snapferry policies plan.json --domain vpc-old=arn:aws:es:us-east-1:123456789012:domain/old --json',
+    ],
+    options: { domain: { type: 'string', multiple: true, default: [] }, json: { type: 'boolean', default: false } },
+    takes: ['PLAN'],
+    run: runPolicies,
   },
   unfreeze: {
     usage: 'unfreeze PLAN',
@@ -372,6 +384,17 @@ async function runCheck({ values, positionals }: Given, terminal: Terminal): Pro
   await check(positionals[0] ?? '', config, options, terminal.out, terminal.interruption());
 }
 
+async function runPolicies({ values, positionals }: Given, terminal: Terminal): Promise<void> {
+  const { policies } = load('./policies') as { policies: typeof Policies };
+  const domains = (values['domain'] as readonly string[]).map((given) => {
+    const [, cluster, arn] = /^([^=]+)=(arn:[^=]+)$/.exec(given) ?? [];
+    if (cluster !== undefined && arn !== undefined) return [cluster, arn] as const;
+    throw new UsageError('--domain must be CLUSTER=ARN, such as old=arn:aws:es:us-east-1:123456789012:domain/old');
+  });
+  const options = { json: values['json'] === true, domains: Object.fromEntries(domains) };
+  await policies(positionals[0] ?? '', await loadConfig(terminal.env), options, terminal.out);
+}
+
 async function runUnfreeze({ positionals }: Given, terminal: Terminal): Promise<void> {
   const { unfreeze } = load('./unfreeze') as { unfreeze: typeof Unfreeze };
   const config = await loadConfig(terminal.env);
@@ -402,10 +425,7 @@ function parseStrictly(name: string, options: NonNullable<Command['options']>, a
 
 function helpOfAll(): string {
   const width = Math.max(...Object.keys(COMMANDS).map((name) => name.length));
-  const lines = Object.entries(COMMANDS).map(
-    ([name, { summary, run }]) =>
-      `  ${name.padEnd(width)}   ${summary}${run === undefined ? ' (has not landed yet)' : ''}`,
-  );
+  const lines = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(width)}   ${summary}`);
   return [
     'snapferry moves Elasticsearch indices through snapshot repositories.',
     '',
@@ -421,11 +441,11 @@ function helpOfAll(): string {
   ].join('\n');
 }
 
-function helpOf({ usage, summary, details, examples, run }: Command): string {
+function helpOf({ usage, summary, details, examples }: Command): string {
   return [
     `snapferry ${usage}`,
     '',
-    `${summary.charAt(0).toUpperCase()}${summary.slice(1)}.${run === undefined ? ' This has not landed yet.' : ''}`,
+    `${summary.charAt(0).toUpperCase()}${summary.slice(1)}.`,
     ...(details.length === 0 ? [] : ['', ...details.map((line) => (line === '' ? '' : `  ${line}`))]),
     '',
     'Examples:',

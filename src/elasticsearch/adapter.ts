@@ -1,6 +1,7 @@
 import { ConfigurationError, UnavailableError } from '../domain/errors';
 import * as answers from './answers';
 import { addWriteBlock, readWriteTasks } from './blocks';
+import type { CallName } from './calls';
 import type * as port from './cluster';
 import type { ClusterConnection } from './connection';
 import { readAfter, readById, readPages, readSearch } from './documents';
@@ -298,11 +299,15 @@ class HttpCluster implements OpenedCluster {
     return readWriteTasks(this.http, signal);
   }
 
-  async refusalOf(call: port.ProbedCall, signal: AbortSignal): Promise<string | undefined> {
+  async refusalOf(call: CallName, signal: AbortSignal): Promise<string | undefined> {
     if (call !== 'block' || hasFeaturesOf('7.9', await this.knownInfo(signal))) {
       return surroundings.refusalOf(this.http, call, signal);
     }
     return 'PUT <index>/_block/write, which came with 7.9';
+  }
+
+  registrationRefusal(definition: port.RepositoryDefinition, signal: AbortSignal): Promise<string | undefined> {
+    return surroundings.registrationRefusal(this.http, definition, signal);
   }
 
   dataStreams(signal: AbortSignal): Promise<Readonly<Record<string, readonly string[]>>> {

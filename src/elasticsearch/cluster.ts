@@ -1,3 +1,5 @@
+import type { CallName } from './calls';
+
 /**
  * The port over one Elasticsearch or OpenSearch cluster: the calls a migration makes, in the words of the field.
  *
@@ -111,7 +113,12 @@ export interface Cluster {
    * Whether the cluster would refuse this call to us, in its words: asked about an index or repository that nobody has,
    * so nothing changes. Undefined when it would not.
    */
-  refusalOf(call: ProbedCall, signal: AbortSignal): Promise<string | undefined>;
+  refusalOf(call: CallName, signal: AbortSignal): Promise<string | undefined>;
+  /**
+   * As `refusalOf`, of registering a repository of this type and role (`role_arn`): asked without a bucket or folder, so
+   * that none is registered. Only for types that cannot do without one: `s3`, `oss`, `cos`, `fs`, `gcs`, `url`.
+   */
+  registrationRefusal(definition: RepositoryDefinition, signal: AbortSignal): Promise<string | undefined>;
   /** Data streams with their backing indices. As the next three: empty where the cluster has none or does not say. */
   dataStreams(signal: AbortSignal): Promise<Readonly<Record<string, readonly string[]>>>;
   /** Names of ingest pipelines. */
@@ -125,9 +132,6 @@ export interface Cluster {
   /** Disk and shards of all data nodes together; undefined where the cluster does not say. */
   room(signal: AbortSignal): Promise<Room | undefined>;
 }
-
-/** A call of a migration that a service or a role may refuse. `block` is `addWriteBlock`, `settings` `updateSettings`. */
-export type ProbedCall = 'snapshot' | 'restore' | 'settings' | 'close' | 'block' | 'aliases';
 
 export interface Room {
   readonly nodes: number;

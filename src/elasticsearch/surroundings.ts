@@ -1,37 +1,61 @@
-import type { ProbedCall, Room } from './cluster';
+import { ConfigurationError } from '../domain/errors';
+import { CALLS, NOBODY } from './calls';
+import type { CallName, NeededCall } from './calls';
+import type { RepositoryDefinition, Room } from './cluster';
 import { isUnsupported } from './failures';
 import type { Refusal } from './failures';
 import type { Call, Http } from './http';
 
 /** What preflight asks beyond the indices themselves: what a cluster permits, has, and has room for. */
 
-/** No cluster has an index, repository or snapshot of this name, so that a call about it changes nothing. */
-const NOBODY = 'snapferry-asks-whether-it-may';
-
-const PROBES: Readonly<Record<ProbedCall, Call>> = {
-  snapshot: { method: 'PUT', path: `/_snapshot/${NOBODY}/${NOBODY}` },
-  restore: { method: 'POST', path: `/_snapshot/${NOBODY}/${NOBODY}/_restore` },
-  settings: { method: 'PUT', path: `/${NOBODY}/_settings`, body: { 'index.blocks.write': true } },
-  close: { method: 'POST', path: `/${NOBODY}/_close` },
-  block: { method: 'PUT', path: `/${NOBODY}/_block/write` },
-  aliases: { method: 'POST', path: '/_aliases', body: { actions: [{ remove: { index: NOBODY, alias: NOBODY } }] } },
-};
-
 /** See `Cluster.refusalOf`; that the version knows the call was checked by the caller. */
-export async function refusalOf(http: Http, probe: ProbedCall, signal: AbortSignal): Promise<string | undefined> {
-  const attempt = await http.attempt<unknown>(PROBES[probe], signal);
+export async function refusalOf(http: Http, name: CallName, signal: AbortSignal): Promise<string | undefined> {
+  const { method, path, isAdvisory, probe = {} }: NeededCall = CALLS[name];
+  const { query, body, accept } = probe;
+  const target = path.replaceAll('*', NOBODY) + (query === undefined ? '' : `?${query}`);
+  const call: Call = { method, path: target, ...(body && { body }), ...(accept && { accept }) };
+  // What is only asked to judge the plan may be missing in this version: then there is nothing to judge.
+  return refusalOfCall(http, call, isAdvisory ? isDenied : isForbidden, signal);
+}
+
+/** See `Cluster.registrationRefusal`. */
+export async function registrationRefusal(
+  http: Http,
+  { type, settings: { role_arn } }: RepositoryDefinition,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const path = `/_snapshot/${NOBODY}`;
+  const body = { type, settings: role_arn === undefined ? {} : { role_arn } };
+  const attempt = await http.attempt<unknown>({ method: 'PUT', path, body }, signal);
+  if (attempt.ok) throw new ConfigurationError(`A repository without a place was registered: remove '${NOBODY}'`);
+  const { status, type: refused, reason } = attempt.refusal;
+  if (status === 401 || status === 403) return `PUT ${path}: ${reason}`;
+  // The cluster looked for the place, so it would have registered one.
+  if (refused !== undefined) return undefined;
+  throw attempt.error;
+}
+
+type Judge = (refusal: Refusal) => boolean;
+
+async function refusalOfCall(http: Http, call: Call, isRefused: Judge, signal: AbortSignal) {
+  const attempt = await http.attempt<unknown>(call, signal);
   if (attempt.ok) return undefined;
   const { refusal } = attempt;
-  if (isForbidden(refusal)) return `${PROBES[probe].method} ${PROBES[probe].path}: ${refusal.reason}`;
+  if (isRefused(refusal)) return `${call.method} ${call.path}: ${refusal.reason}`;
   // The cluster looked for what is not there, so it would have done it.
-  if (refusal.status < 500 && refusal.type !== undefined) return undefined;
+  if (refusal.status < 500 && (refusal.type !== undefined || isRefused === isDenied)) return undefined;
   throw attempt.error;
 }
 
 /** 401 and 403 are about who asks; a 400, 404 or 405 without a type is a service that does not offer the call. */
-function isForbidden({ status, type }: Refusal): boolean {
-  if (status === 401 || (status === 403 && type !== 'cluster_block_exception')) return true;
+function isForbidden(refusal: Refusal): boolean {
+  const { status, type } = refusal;
+  if (status === 401 || isDenied(refusal)) return true;
   return type === undefined && [400, 404, 405].includes(status);
+}
+
+function isDenied({ status, type }: Refusal): boolean {
+  return status === 403 && type !== 'cluster_block_exception';
 }
 
 /** See `Cluster.dataStreams`. */

@@ -88,7 +88,9 @@ class Checks {
     const target = await this.cluster(this.ends.target);
     if (source !== undefined && target !== undefined) this.clusters(source, target);
     context.progress({ step: 'checking permissions' });
-    if (source !== undefined && target !== undefined) await checkCalls(plan, ends, findings, context.signal);
+    if (source !== undefined && target !== undefined) {
+      await checkCalls(this.deps.config, plan, ends, findings, context.signal);
+    }
     await this.stores(target);
     await this.snapshots();
     const matching = await this.indices(target);

@@ -1,7 +1,11 @@
 import { formatBytes } from '../domain/durations';
 import { matchesPattern, resolvePatterns } from '../domain/patterns';
 import type { ResolvedPlan } from '../domain/plan';
-import type { Cluster, FlatSettings, IndexInfo, ProbedCall } from '../elasticsearch/cluster';
+import type { Config } from '../config';
+import { callsOf } from '../elasticsearch';
+import type { CallName, NeededCall } from '../elasticsearch';
+import type { Cluster, FlatSettings, IndexInfo } from '../elasticsearch/cluster';
+import { mapInParallel } from '../storage';
 import { analysesOf } from './analyses';
 import type { Findings } from './findings';
 
@@ -12,39 +16,86 @@ interface Ends {
   readonly target: Cluster;
 }
 
-/** Each with what it is for. */
-const NEEDED: Readonly<Record<'source' | 'target', readonly (readonly [ProbedCall, string])[]>> = {
-  source: [
-    ['snapshot', 'every round takes a snapshot'],
-    ['settings', 'the freeze blocks writes by it where there is no call of its own'],
-  ],
-  target: [
-    ['restore', 'every round restores'],
-    ['close', 'a round restores over what the last one left, which must be closed for it'],
-    ['settings', 'the target is opened for writes by it'],
-    ['aliases', 'the switchover moves aliases by it'],
-  ],
-};
+const PROBES_AT_ONCE = 4;
+
+/** What of the table of calls a plan needs on that side. */
+export function wantedBy({ cutover, throttles, repository }: ResolvedPlan, side: 'source' | 'target') {
+  const { level, queries } = cutover.verify;
+  return {
+    documents: level !== 'counts' || queries.length > 0,
+    ourRegistration: repository[side].name === undefined,
+    recoveryThrottle: throttles.recoveryBytesPerSecond !== undefined,
+  };
+}
 
 /** A dry probe of each call that a migration needs and a service or a role may refuse. */
-export async function checkCalls(plan: ResolvedPlan, ends: Ends, findings: Findings, signal: AbortSignal) {
+export async function checkCalls(
+  config: Config,
+  plan: ResolvedPlan,
+  ends: Ends,
+  findings: Findings,
+  signal: AbortSignal,
+) {
   for (const side of ['source', 'target'] as const) {
     const cluster = ends[side];
-    for (const [call, why] of NEEDED[side]) {
-      await findings.attempt('calls', cluster.name, async () => {
-        const refusal = await cluster.refusalOf(call, signal);
-        if (refusal === undefined) return findings.ok('calls', cluster.name, `permits ${call}`);
-        findings.refuse('calls', cluster.name, {
-          seen: `Cluster '${cluster.name}' refuses ${refusal} (${why})`,
-          remedy:
-            call === 'close'
-              ? 'grant it; Amazon Elasticsearch Service offers it from 7.4 on, so choose a newer target'
-              : 'grant this call to the credentials of the connections file',
-        });
-      });
-    }
+    await findings.attempt('calls', cluster.name, async () => {
+      // Of blocks it is asked below: what stands in for them counts too.
+      const calls = callsOf(side, wantedBy(plan, side)).filter(
+        ([name, { probe }]) => name !== 'block' && probe !== undefined,
+      );
+      const refusals = await mapInParallel(calls, PROBES_AT_ONCE, signal, async ([name, call], either) => ({
+        ...{ name, call },
+        refusal: await cluster.refusalOf(name, either),
+      }));
+      const refused = refusals.filter(({ refusal }) => refusal !== undefined);
+      for (const { name, call, refusal = '' } of refused) reportRefusal(cluster, name, call, refusal, findings);
+      if (refused.length === 0) findings.ok('calls', cluster.name, `permits all ${calls.length} calls asked about`);
+    });
+    await findings.attempt('calls', cluster.name, () =>
+      checkRegistering(config, plan, side, cluster, findings, signal),
+    );
   }
   await findings.attempt('calls', plan.source, () => checkProofOfQuiet(plan, ends.source, findings, signal));
+}
+
+function reportRefusal(cluster: Cluster, name: CallName, call: NeededCall, refusal: string, findings: Findings) {
+  const objection = {
+    seen: `Cluster '${cluster.name}' refuses ${refusal} (${call.why})`,
+    remedy:
+      name === 'close'
+        ? 'grant it; Amazon Elasticsearch Service offers it from 7.4 on, so choose a newer target'
+        : `grant this call to the credentials of the connections file (${statementOf(call.statement)})`,
+  };
+  if (call.isAdvisory) findings.warn('calls', cluster.name, objection);
+  else findings.refuse('calls', cluster.name, objection);
+}
+
+function statementOf(sid: string): string {
+  return `statement ${sid} of \`snapferry policies PLAN\``;
+}
+
+/** Of these a repository needs a bucket or a folder, so that one asked for without is never registered. */
+const NEED_A_PLACE = ['s3', 'oss', 'cos', 'fs', 'gcs', 'url'];
+
+/** Amazon's domains register only with a role that the caller may pass. */
+async function checkRegistering(
+  config: Config,
+  plan: ResolvedPlan,
+  side: 'source' | 'target',
+  cluster: Cluster,
+  findings: Findings,
+  signal: AbortSignal,
+) {
+  const { store, basePath, name } = plan.repository[side];
+  if (name !== undefined) return;
+  const definition = config.repositoryDefinition(store, cluster.name, basePath);
+  if (!NEED_A_PLACE.includes(definition.type)) return;
+  const refusal = await cluster.registrationRefusal(definition, signal);
+  if (refusal === undefined) return findings.ok('calls', cluster.name, `permits registering ${definition.type}`);
+  findings.refuse('calls', cluster.name, {
+    seen: `Cluster '${cluster.name}' refuses ${refusal} (the repository is registered by it)`,
+    remedy: `grant it, and iam:PassRole where there is a role_arn (${statementOf('WriteSnapshots, PassRole')})`,
+  });
 }
 
 /** Without `_block` and `_tasks` nothing proves that writes have come to rest. */

@@ -3,6 +3,8 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { MigrationError } from '../../src/domain/errors';
 import { ConfigurationError, UnavailableError, WritesNotBlockedError } from '../../src/domain/errors';
+import { CALLS } from '../../src/elasticsearch/calls';
+import type { CallName, NeededCall } from '../../src/elasticsearch/calls';
 import type {
   Cluster,
   IndexInfo,
@@ -607,11 +609,19 @@ export function describeCluster(name: string, open: () => Promise<OpenedCluster>
 
     describe('what preflight asks', () => {
       it('tells of calls that it permits, and does nothing of them', async () => {
-        for (const call of ['snapshot', 'restore', 'settings', 'close', 'aliases'] as const) {
-          expect([call, await cluster.refusalOf(call, NEVER)]).toEqual([call, undefined]);
+        const probed = Object.entries(CALLS as Record<string, NeededCall>).filter(
+          ([, { probe }]) => probe !== undefined,
+        );
+        for (const [call] of probed.filter(([name]) => name !== 'block')) {
+          expect([call, await cluster.refusalOf(call as CallName, NEVER)]).toEqual([call, undefined]);
         }
         expect((await cluster.refusalOf('block', NEVER)) === undefined).toBe(hasBlockCall);
         expect(JSON.stringify(await must('GET', '/_cat/indices?format=json&h=index'))).not.toContain('snapferry-asks');
+      });
+
+      it('tells whether it permits to register a repository, and registers none', async () => {
+        expect(await cluster.registrationRefusal(await opened.place(), NEVER)).toBeUndefined();
+        expect(Object.keys(await cluster.repositories(NEVER)).join()).not.toContain('snapferry-asks');
       });
 
       it('can be asked how it would analyze, with definitions of its own', async () => {

@@ -1,3 +1,4 @@
+import type { CallName } from '../../src/elasticsearch/calls';
 import type {
   AliasAction,
   AliasDefinition,
@@ -7,7 +8,6 @@ import type {
   FlatSettings,
   IndexHealth,
   IndexInfo,
-  ProbedCall,
   RepositoryDefinition,
   RestoreAccepted,
   RestoreRequest,
@@ -76,7 +76,7 @@ export class FakeCluster implements Cluster {
   looksUntilEnd = 1;
   readonly mappingsOf: Record<string, unknown> = {};
   /** By call, why it is refused. */
-  readonly refused: Partial<Record<ProbedCall, string>> = {};
+  readonly refused: Partial<Record<CallName, string>> = {};
   readonly streams: Record<string, readonly string[]> = {};
   readonly pipelineNames: string[] = [];
   /** Name -> patterns. */
@@ -103,8 +103,12 @@ export class FakeCluster implements Cluster {
     (this.failures[method] ??= []).push({ error, ...options });
   }
 
-  refusalOf(call: ProbedCall): Promise<string | undefined> {
+  refusalOf(call: CallName): Promise<string | undefined> {
     return this.doing('refusalOf', () => this.refused[call]);
+  }
+
+  registrationRefusal(): Promise<string | undefined> {
+    return this.doing('registrationRefusal', () => this.refused.register);
   }
 
   dataStreams(): Promise<Record<string, readonly string[]>> {

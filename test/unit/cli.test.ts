@@ -54,14 +54,6 @@ describe('the command line', () => {
     }
   });
 
-  it.each(['policies'])('%s has not landed yet, and says so', async (command) => {
-    expect(await snapferry([command, 'x', 'y'])).toEqual({
-      code: 2,
-      out: '',
-      err: [`snapferry: ${command} has not landed yet`],
-    });
-  });
-
   it.each([
     [[], 'name a command: see snapferry --help'],
     [['insepct'], "there is no command 'insepct': see snapferry --help"],
@@ -82,6 +74,10 @@ describe('the command line', () => {
       '--bytes-per-second must be a whole number of bytes, such as 50000000',
     ],
     [['unfreeze'], 'unfreeze needs PLAN: see snapferry unfreeze --help'],
+    [
+      ['policies', 'plan.json', '--domain', 'old'],
+      '--domain must be CLUSTER=ARN, such as old=arn:aws:es:us-east-1:123456789012:domain/old',
+    ],
     [['worker', '--role', 'king'], '--role must be one of control, transfer, all'],
     [['worker', 'now'], "worker does not take 'now': see snapferry worker --help"],
   ])('%j is a wrong call: one line on stderr, exit code 2', async (args, message) => {
