@@ -8,11 +8,21 @@ import type { Settings } from './bucket-repositories';
 import { startElasticsearch } from './elasticsearch';
 import { NodeHttp, objectIn, startFront } from './managed-service';
 import type { Front, FrontOptions, NodeBehind, Reply, ServiceRequest } from './managed-service';
+import { allows } from './policy';
+import type { Statement } from './policy';
 import { shareDirectory } from './sharing';
 import { refusal, unauthenticated } from './x-pack';
 
-/** An AccessKey pair of RAM, by its id. */
-export type RamKeys = Readonly<Record<string, { readonly secret: string; readonly buckets: readonly string[] }>>;
+/** An AccessKey pair of RAM: the buckets it may use, all of them, or exactly what a policy says. */
+export interface RamKey {
+  readonly secret: string;
+  readonly buckets?: readonly string[];
+  /** Looked at with every request: a test may change it. */
+  readonly policy?: readonly Statement[];
+}
+
+/** By AccessKey id. */
+export type RamKeys = Readonly<Record<string, RamKey>>;
 
 export interface AlibabaOptions extends FrontOptions {
   /** A node that has `root` in its `path.repo`; one of a version is started, and stopped with the cluster. */
@@ -119,7 +129,8 @@ class Cluster {
     if ((method === 'PUT' || method === 'POST') && snapshot === undefined) return this.register(request, name);
     if (method === 'DELETE' && snapshot === undefined) return this.http.forward(request);
     const registered = name === AUTOMATED ? undefined : await this.repositories.find(name);
-    const fault = registered && this.faultOf(registered.settings);
+    const isWriting = method !== 'GET' && parts[3] !== '_restore';
+    const fault = registered && this.faultOf(registered.settings, isWriting);
     return fault === undefined ? this.http.forward(request) : failed(name, fault);
   }
 
@@ -127,16 +138,17 @@ class Cluster {
     const { type, settings } = objectIn(request.body) ?? {};
     // Nodes of the service have other types too, and nowhere to keep an `fs` repository: they say so themselves.
     if (type !== 'oss' || typeof settings !== 'object' || settings === null) return noSuchType(name, String(type));
-    const fault = this.faultOf(settings as Settings);
+    const isReadOnly = String((settings as Settings)['readonly']) === 'true';
+    const fault = this.faultOf(settings as Settings, !isReadOnly);
     if (fault !== undefined && !fault.stays) return failed(name, fault);
     const reply = await this.repositories.register(name, settings as Settings, fault === undefined);
     // Before 7.0 nobody verifies what is read-only, so a mistake shows at its first use.
-    const isVerified = this.major >= 7 || String((settings as Settings)['readonly']) !== 'true';
+    const isVerified = this.major >= 7 || !isReadOnly;
     return fault === undefined || !isVerified || reply.status >= 300 ? reply : failed(name, fault);
   }
 
   /** Why the nodes cannot get at the bucket, in the plugin's order; asked anew with each use. */
-  private faultOf(settings: Settings): Fault | undefined {
+  private faultOf(settings: Settings, isWriting: boolean): Fault | undefined {
     const text = (key: string) => (settings[key] === undefined ? '' : String(settings[key]));
     const bucket = text('bucket');
     if (bucket === '') return made('repository_exception', 'Setting [bucket] is empty for repository');
@@ -146,7 +158,7 @@ class Cluster {
     if (text('endpoint').replace(/^https?:\/\//, '') !== this.endpoint.replace('http://', '')) {
       return used('client_exception', `Connection error due to: connect timed out: ${text('endpoint')}`);
     }
-    const allowed = this.bucketsOf(text('ecs_ram_role'), text('access_key_id'), text('secret_access_key'));
+    const allowed = this.holderOf(text('ecs_ram_role'), text('access_key_id'), text('secret_access_key'));
     if (typeof allowed === 'string') return used('o_s_s_exception', allowed);
     if (bucket.startsWith('.') || !existsSync(path.join(this.options.root, bucket))) {
       return made('blob_store_exception', `Bucket [${bucket}] does not exist`);
@@ -158,18 +170,23 @@ class Cluster {
           'future requests to this endpoint. [ErrorCode]: AccessDenied',
       );
     }
-    if (allowed.includes(bucket)) return undefined;
+    const isAllowed =
+      allowed.policy === undefined
+        ? allowed.buckets?.includes(bucket) === true
+        : permits(allowed.policy, bucket, text('base_path'), isWriting);
+    if (isAllowed) return undefined;
     return used('o_s_s_exception', 'You have no right to access this object. [ErrorCode]: AccessDenied');
   }
 
   /** Or what OSS says of the credentials. */
-  private bucketsOf(role: string, id: string, secret: string): readonly string[] | string {
-    if (role !== '') return this.options.ecsRamRoles?.[role] ?? `The role ${role} is not that of the nodes.`;
+  private holderOf(role: string, id: string, secret: string): Omit<RamKey, 'secret'> | string {
+    const buckets = this.options.ecsRamRoles?.[role];
+    if (role !== '') return buckets === undefined ? `The role ${role} is not that of the nodes.` : { buckets };
     const key = this.options.keys[id];
     if (key === undefined) {
       return 'The OSS Access Key Id you provided does not exist in our records. [ErrorCode]: InvalidAccessKeyId';
     }
-    if (key.secret === secret) return key.buckets;
+    if (key.secret === secret) return key;
     return (
       'The request signature we calculated does not match the signature you provided. Check your key and signing ' +
       'method. [ErrorCode]: SignatureDoesNotMatch'
@@ -188,6 +205,17 @@ class Cluster {
   private get major(): number {
     return Number(this.version.split('.')[0]);
   }
+}
+
+/** Asked before a use: the node behind keeps the repository in a folder, for which nobody needs a permission. */
+function permits(policy: readonly Statement[], bucket: string, basePath: string, isWriting: boolean): boolean {
+  const resource = `acs:oss:*:*:${bucket}`;
+  const blob = [resource, basePath, 'index-0'].filter((part) => part !== '').join('/');
+  const written = isWriting ? ['oss:PutObject', 'oss:DeleteObject'] : [];
+  return (
+    allows(policy, 'oss:ListObjects', resource) &&
+    ['oss:GetObject', ...written].every((action) => allows(policy, action, blob))
+  );
 }
 
 /** Found out while the repository is made: it is not registered then. */

@@ -8,6 +8,8 @@ export type { ElasticsearchOptions, ElasticsearchServer } from './elasticsearch'
 export { startOss } from './oss';
 export type { Fault, FaultAction, OssOptions, OssServer, SessionToken, Traffic } from './oss';
 export { freePort } from './ports';
+export { startS3Door } from './s3-door';
+export type { S3Door, S3DoorOptions } from './s3-door';
 export { stopAll } from './processes';
 export type { Server } from './processes';
 export { shareDirectory } from './sharing';

@@ -156,7 +156,7 @@ export const CALLS = {
   },
   allocation: {
     ...{ method: 'GET', path: '/_cat/allocation', statement: 'ReadSurroundings', sides: TARGET, isAdvisory: true },
-    probe: { query: 'h=node' },
+    probe: { query: 'format=json&h=node' },
     why: 'whether the target has disk and shards left',
   },
   templates: {

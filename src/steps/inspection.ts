@@ -2,7 +2,7 @@ import { checkVersions, describeVersion, parseVersion } from '../domain/compatib
 import type { PreflightInput } from '../domain/exchange';
 import { WorkKeys } from '../domain/names';
 import { formatBytes } from '../domain/durations';
-import { webhooksOf } from '../domain/plan';
+import { isShared, webhooksOf } from '../domain/plan';
 import type { ResolvedPlan } from '../domain/plan';
 import type { Cluster, ClusterInfo, IndexInfo } from '../elasticsearch/cluster';
 import type { Store } from '../storage/store';
@@ -10,7 +10,13 @@ import type { StepContext } from './context';
 import { Findings } from './findings';
 import { checkIndices, matchingIndices } from './index-checks';
 import type { MatchingIndices } from './index-checks';
-import { checkRegistrations, checkSourceLocation, checkTargetLocation, probeTarget } from './location-checks';
+import {
+  checkRegistrations,
+  checkSourceLocation,
+  checkTargetLocation,
+  probeTarget,
+  probeUploads,
+} from './location-checks';
 import type { StepDeps } from './migration';
 import type { Claimant } from './ownership';
 import { checkCalls, checkDataStreams, checkNeeds, checkRoom } from './surroundings';
@@ -141,11 +147,15 @@ class Checks {
 
   private async stores(targetInfo: ClusterInfo | undefined): Promise<void> {
     const { sourceStore, targetStore } = this.ends;
-    const { source, work } = this.plan.repository;
+    const { source, target, work } = this.plan.repository;
     const { findings, context } = this;
     context.progress({ step: 'checking stores' });
     await checkSourceLocation(sourceStore, source.basePath, findings, context.signal);
     await probeTarget(targetStore, WorkKeys.of(work, this.who.firstRunId).prefix, findings, context.signal);
+    // Of a folder nobody asks whether: it belongs to the worker's user, or the probe has said so.
+    if (!isShared(this.plan) && this.deps.config.store(target.store).type !== 'directory') {
+      await probeUploads(targetStore, target.basePath, findings, context.signal);
+    }
     await checkRegistrations({ config: this.deps.config, plan: this.plan, ...this.ends }, findings, context.signal);
     if (targetInfo === undefined) return;
     await checkTargetLocation(this.claimant(targetInfo), this.plan, findings, context.signal);

@@ -21,7 +21,10 @@ type Place = ResolvedPlan['repository']['target'];
 /** Readable, and what lies there already: snapshots of others stay and are said. */
 export async function checkSourceLocation(store: Store, basePath: string, findings: Findings, signal: AbortSignal) {
   await findings.attempt('stores', store.description, async () => {
-    const data = await newestRepositoryData(store, basePath, signal);
+    const data = await permitted('ListRepository, ReadRepository, UseKey', () =>
+      newestRepositoryData(store, basePath, signal),
+    );
+    await permitted('ReadRepository', () => store.head(below(basePath, NOBODY), signal));
     const count = data?.snapshots.length ?? 0;
     findings.ok('stores', store.description, `the source location '${basePath}' can be listed and read`);
     if (count === 0) return;
@@ -32,13 +35,33 @@ export async function checkSourceLocation(store: Store, basePath: string, findin
   });
 }
 
-/** Writes (twice: the second time must be refused), heads, reads and deletes one object below the work prefix. */
+/** Nothing has this name. */
+const NOBODY = 'snapferry-asks-whether-it-may';
+
+/** Says which statement of the policies lacks, where the store denies something to us. */
+async function permitted<T>(statements: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    // An answer to HEAD tells no code.
+    const { status, code } = error instanceof ConfigurationError ? error.subject : {};
+    if (status !== 403 || (code !== undefined && code !== 'AccessDenied')) throw error;
+    throw new ConfigurationError(
+      `The store denies what this plan needs: grant statement ${statements} of \`snapferry policies PLAN\``,
+      { subject: (error as ConfigurationError).subject, cause: error },
+    );
+  }
+}
+
+/** Lists, writes (twice: the second time must be refused), heads, reads and deletes one object below the work prefix. */
 export async function probeTarget(store: Store, prefix: string, findings: Findings, signal: AbortSignal) {
   // A name of its own for each attempt: two that probe at once must not delete each other's.
   const key = `${prefix}/probe-${randomUUID()}`;
   await findings.attempt('stores', store.description, async () => {
+    await permitted('ListTarget', () => firstKeyOf(store, key, signal));
+    await permitted('ReadTarget', () => store.head(key, signal));
     const body = Buffer.from('snapferry probe\n');
-    await store.write(key, payload(body), { ifAbsent: true }, signal);
+    await permitted('WriteWorkFiles, UseKey', () => store.write(key, payload(body), { ifAbsent: true }, signal));
     try {
       const again = await store.write(key, payload(body), { ifAbsent: true }, signal);
       if (again.created) {
@@ -49,7 +72,7 @@ export async function probeTarget(store: Store, prefix: string, findings: Findin
         );
       }
       const head = await store.head(key, signal);
-      const bytes = await readBytes(store, key, signal);
+      const bytes = await permitted('ReadTarget, UseKey', () => readBytes(store, key, signal));
       if (head?.length === body.length && bytes?.equals(body) === true) {
         findings.ok('stores', store.description, 'a probe was written, refused a second time, read and deleted');
         return;
@@ -59,8 +82,28 @@ export async function probeTarget(store: Store, prefix: string, findings: Findin
         { subject: { store: store.description, key } },
       );
     } finally {
-      await store.delete(key, signal);
+      await permitted('RemoveWorkFiles', () => store.delete(key, signal));
     }
+  });
+}
+
+/**
+ * Whether blobs may be written to the target location: by an upload that is begun, looked at and aborted, so that nothing
+ * is ever seen there.
+ */
+export async function probeUploads(store: Store, basePath: string, findings: Findings, signal: AbortSignal) {
+  const key = below(basePath, `${NOBODY}-${randomUUID()}`);
+  const { uploads } = store;
+  await findings.attempt('stores', store.description, async () => {
+    await permitted('ReadTarget', () => store.head(key, signal));
+    const uploadId = await permitted('WriteBlobs, UseKey', () => uploads.begin(key, signal));
+    try {
+      await permitted('EndUploads', () => uploads.parts(key, uploadId, signal));
+    } finally {
+      await permitted('EndUploads', () => uploads.abort(key, uploadId, signal));
+    }
+    await permitted('ListUploads', () => uploads.unfinished(key, signal));
+    findings.ok('stores', store.description, 'an upload to the target location was begun, looked at and aborted');
   });
 }
 

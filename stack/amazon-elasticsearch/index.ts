@@ -12,12 +12,12 @@ import { json, NodeHttp, objectIn, startFront } from '../managed-service';
 import type { Front, FrontOptions, NodeBehind, Reply, ServiceRequest } from '../managed-service';
 import { shareDirectory } from '../sharing';
 import { refusalOf } from './operations';
-import { allows } from './policy';
-import type { Statement } from './policy';
+import { allows, notAuthorized } from '../policy';
+import type { Statement } from '../policy';
 import { SignatureRefused, signer } from './signature';
 import type { AccessKey } from './signature';
 
-export type { Statement } from './policy';
+export type { Statement } from '../policy';
 
 /** Who may sign requests, and for what. */
 export interface Caller extends AccessKey {
@@ -25,8 +25,17 @@ export interface Caller extends AccessKey {
   readonly policy: readonly Statement[];
 }
 
-/** A role for snapshots that trusts `es.amazonaws.com`, by ARN: the buckets it may use. */
-export type SnapshotRoles = Readonly<Record<string, { readonly buckets: readonly string[] }>>;
+/** A role for snapshots. Both policies are looked at with every request: a test may change them. */
+export interface SnapshotRole {
+  /** Buckets that it may use, all of them; for nothing but these with `policy`. */
+  readonly buckets?: readonly string[];
+  /** Its trust policy; without it, `es.amazonaws.com` is trusted for every domain. */
+  readonly trust?: readonly Statement[];
+  readonly policy?: readonly Statement[];
+}
+
+/** By ARN. */
+export type SnapshotRoles = Readonly<Record<string, SnapshotRole>>;
 
 export interface AmazonOptions extends FrontOptions {
   /** A node that has `root` in its `path.repo`; one of a version is started, and stopped with the domain. */
@@ -201,7 +210,8 @@ class Domain {
       return this.http.forward(request);
     }
     const registered = await this.repositories.find(name);
-    const fault = registered && this.faultOf(registered.settings);
+    const isWriting = method !== 'GET' && parts[3] !== '_restore';
+    const fault = registered && this.faultOf(registered.settings, isWriting);
     return fault === undefined ? this.http.forward(request) : repositoryFault(name, fault);
   }
 
@@ -216,25 +226,53 @@ class Domain {
       return json(401, { Message: 'settings.role_arn is needed for snapshot registration.' });
     const denied = this.denied(caller, 'iam:PassRole', role, ` on resource: ${role}`);
     if (denied !== undefined) return denied;
-    const fault = this.faultOf(wanted);
+    // Elasticsearch makes the repository before it registers it: S3Repository, "No bucket defined for s3 repository".
+    if (wanted['bucket'] === undefined) return noBucketNamed(name);
+    const fault = this.faultOf(wanted, wanted['readonly'] !== true);
     const reply = await this.repositories.register(name, wanted, fault === undefined);
     // Elasticsearch registers first and verifies then: the failure leaves the registration behind.
     return fault === undefined || reply.status >= 300 ? reply : repositoryFault(name, fault);
   }
 
   /** Why the domain cannot get at the bucket; asked anew with each use, as roles and buckets change. */
-  private faultOf(settings: Settings): Fault | undefined {
-    const [bucket, role] = [String(settings['bucket']), String(settings['role_arn'])];
-    const trusted = this.options.roles[role];
-    if (settings['bucket'] === undefined || trusted === undefined) return notAssumed(role);
+  private faultOf(settings: Settings, isWriting: boolean): Fault | undefined {
+    const [bucket, name] = [String(settings['bucket']), String(settings['role_arn'])];
+    const role = this.options.roles[name];
+    if (role === undefined || !this.isTrusted(role)) return notAssumed(name);
     if (bucket.startsWith('.') || !existsSync(path.join(this.options.root, bucket))) return NO_BUCKET;
     const region = this.options.buckets?.[bucket] ?? this.region;
     // A bucket of another region than the domain's is reached by the endpoint alone, whatever `region` says.
     const isAnywhere = settings['endpoint'] === 's3.amazonaws.com';
     const asked = settings['region'] ?? (isAnywhere ? region : 'us-east-1');
     if (asked !== region || (region !== this.region && !isAnywhere)) return elsewhere(region);
-    return trusted.buckets.includes(bucket) ? undefined : ACCESS_DENIED;
+    if (role.policy === undefined) return role.buckets?.includes(bucket) === true ? undefined : ACCESS_DENIED;
+    return deniedBy(role.policy, name, settings, isWriting);
   }
+
+  private isTrusted({ trust }: SnapshotRole): boolean {
+    if (trust === undefined) return true;
+    const ofService = trust.filter(({ Principal }) => Principal?.Service === 'es.amazonaws.com');
+    const context = { 'aws:SourceAccount': ACCOUNT, 'aws:SourceArn': this.arn };
+    return allows(ofService, 'sts:AssumeRole', '*', context);
+  }
+}
+
+/**
+ * The first thing that a use of the repository needs and the role may not. That a node verifies, lists, reads, writes and
+ * cleans is its own doing, hence asked before: the node keeps the repository in a folder.
+ */
+function deniedBy(policy: readonly Statement[], role: string, settings: Settings, isWriting: boolean) {
+  const bucket = `arn:aws:s3:::${String(settings['bucket'])}`;
+  const blob = [bucket, settings['base_path'], 'index-0'].filter((part) => part !== undefined && part !== '').join('/');
+  const needs = [
+    ['s3:ListBucket', bucket],
+    ['s3:GetObject', blob],
+    ...(isWriting ? [['s3:PutObject', blob] as const, ['s3:DeleteObject', blob] as const] : []),
+  ] as const;
+  const denied = needs.find(([action, resource]) => !allows(policy, action, resource));
+  if (denied === undefined) return undefined;
+  const who = role.replace(':iam:', ':sts:').replace(':role/', ':assumed-role/');
+  return s3Fault(notAuthorized(who, denied[0], denied[1]), 403, 'AccessDenied');
 }
 
 function actionOf(method: string): string {
@@ -267,6 +305,11 @@ const notAssumed = (role: string): Fault => ({
   type: 'a_w_s_security_token_service_exception',
   reason: `Not authorized to perform sts:AssumeRole on ${role} (Service: AWSSecurityTokenService; Status Code: 403; Error Code: AccessDenied; Request ID: 0)`,
 });
+
+function noBucketNamed(name: string): Reply {
+  const fault = { type: 'repository_exception', reason: `[${name}] No bucket defined for s3 repository` };
+  return json(500, { error: { root_cause: [fault], ...fault }, status: 500 });
+}
 
 function repositoryFault(name: string, caused_by: Fault): Reply {
   const fault = {

@@ -1,14 +1,17 @@
 // The control port, on the loopback address and without signatures: a test changes the fault script while requests run.
 //   GET  /__faults    the script, each fault with the requests it matched and struck
 //   POST /__faults    a new script (a JSON array, see docs/oss-server.md) in place of the old one, counted from zero
+//   POST /__policy    the statements of the key's RAM policy from now on (a JSON array); null allows everything
 //   GET  /__traffic   requests and body bytes by operation since the start
 import { createServer } from 'node:http';
 import type { IncomingMessage, Server } from 'node:http';
+import type { Statement } from '../policy';
 import { FaultScript } from './faults';
 import type { Traffic } from './server';
 
 export interface Controlled {
   script: FaultScript;
+  policy: readonly Statement[] | undefined;
   readonly traffic: Traffic;
 }
 
@@ -29,10 +32,13 @@ async function answer(request: IncomingMessage, controlled: Controlled): Promise
       return controlled.script;
     case 'GET /__faults':
       return controlled.script;
+    case 'POST /__policy':
+      controlled.policy = (JSON.parse(await textOf(request)) as Statement[] | null) ?? undefined;
+      return {};
     case 'GET /__traffic':
       return controlled.traffic;
     default:
-      throw new Error('GET or POST /__faults, GET /__traffic');
+      throw new Error('GET or POST /__faults, POST /__policy, GET /__traffic');
   }
 }
 

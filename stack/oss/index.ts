@@ -7,6 +7,7 @@ import { httpGet } from '../http';
 import { freePort } from '../ports';
 import { launch, runFolder } from '../processes';
 import type { Server } from '../processes';
+import type { Statement } from '../policy';
 import { FaultScript } from './faults';
 import type { Fault } from './faults';
 import type { Traffic } from './server';
@@ -34,6 +35,8 @@ export interface OssOptions {
   readonly sessionTokens?: readonly SessionToken[];
   /** What goes wrong from the start; see `setFaults`. */
   readonly faults?: readonly Fault[];
+  /** The key's RAM policy; without it, everything is allowed. See `setPolicy`. */
+  readonly policy?: readonly Statement[];
   /** Of the loopback address, for `setFaults` by other programs: see control.ts. */
   readonly controlPort?: number;
 }
@@ -47,6 +50,8 @@ export interface OssServer extends Server {
   setFaults(faults: readonly Fault[]): Promise<void>;
   /** The script with the requests that each fault matched (`seen`) and struck. */
   faults(): Promise<readonly { readonly seen: number; readonly struck: number }[]>;
+  /** The key's RAM policy from now on; undefined allows everything. */
+  setPolicy(policy: readonly Statement[] | undefined): Promise<void>;
   /** What went through since the start. */
   traffic(): Promise<Traffic>;
 }
@@ -75,6 +80,8 @@ export async function startOss(options: OssOptions): Promise<OssServer> {
     endpoint: `http://127.0.0.1:${port}`,
     control,
     setFaults: (faults: readonly Fault[]) => post(`${control}/__faults`, JSON.stringify(faults)),
+    setPolicy: (policy: readonly Statement[] | undefined) =>
+      post(`${control}/__policy`, JSON.stringify(policy ?? null)),
     faults: () => ask('__faults'),
     traffic: () => ask('__traffic'),
   });

@@ -1,6 +1,7 @@
 // The server as a program: its options are JSON in SNAPFERRY_OSS, because arguments of a program are for all to see.
 import path from 'node:path';
 import { createControlServer } from './control';
+import type { Controlled } from './control';
 import { FaultScript } from './faults';
 import type { OssOptions } from './index';
 import { createOssServer } from './server';
@@ -15,10 +16,11 @@ async function main(): Promise<void> {
   const { accessKeyId, secretAccessKey, region, sessionTokens } = options;
   const storage = await Storage.open(path.resolve(options.root));
   const service = { storage, uploads: await Uploads.open(storage), region };
-  const controlled = { script: new FaultScript(options.faults ?? []), traffic: {} };
+  const controlled: Controlled = { script: new FaultScript(options.faults ?? []), traffic: {}, policy: options.policy };
   const keys = { accessKeyId, secretAccessKey, region, ...(sessionTokens && { sessionTokens }) };
   const { traffic } = controlled;
-  createOssServer({ keys, service, script: () => controlled.script, traffic }).listen(options.port, LOOPBACK, () => {
+  const now = { script: () => controlled.script, policy: () => controlled.policy };
+  createOssServer({ keys, service, traffic, ...now }).listen(options.port, LOOPBACK, () => {
     createControlServer(controlled).listen(options.controlPort, LOOPBACK); // last: it answers once all is ready
   });
 }

@@ -11,6 +11,8 @@ import type { Headers } from './canonical';
 import { OssError } from './errors';
 import type { FaultAction, FaultScript } from './faults';
 import * as objects from './object-calls';
+import type { Statement } from '../policy';
+import { assertAllowed } from './permissions';
 import { verify } from './signature';
 import type { Keys } from './signature';
 import * as uploads from './upload-calls';
@@ -54,6 +56,8 @@ export interface ServerOptions {
   /** Asked for each request, because the script can be changed while requests run. */
   readonly script: () => FaultScript;
   readonly traffic: Traffic;
+  /** Asked for each request; undefined allows everything. */
+  readonly policy: () => readonly Statement[] | undefined;
 }
 
 /** Not listening yet. */
@@ -92,6 +96,8 @@ class Exchange {
     const address = addressOf(headers.host ?? '', url);
     const token = verify({ method, headers, ...address }, this.options.keys, this.beganMs);
     const operation = operationOf(method, address, headers);
+    const policy = this.options.policy();
+    if (policy !== undefined) assertAllowed(policy, operation, address, headers);
     this.moved = this.options.traffic[operation] ??= this.moved;
     this.moved.requests++;
     const { bucket, key } = address;
