@@ -10,7 +10,13 @@ import type { Policy } from '../../../src/domain/policies';
 import { policiesFor } from '../../../src/steps/policies';
 
 const EXAMPLES = path.join(__dirname, '../../../examples');
-const ENV = { ALIBABA_ES_PASSWORD: 'planted-password', OSS_KEY: 'planted-key', OSS_SECRET: 'planted-secret' };
+/** Every variable that the example names, with a secret that must be printed nowhere. */
+const ENV = Object.fromEntries(
+  [...readFileSync(path.join(EXAMPLES, 'connections.yaml'), 'utf8').matchAll(/env: (\w+)/g)].map(([, name = '']) => [
+    name,
+    `planted-${name.toLowerCase()}`,
+  ]),
+);
 const example = (name: string) => path.join(EXAMPLES, `${name}.json`);
 const planOf = (name: string) => parsePlan(JSON.parse(readFileSync(example(name), 'utf8')));
 
