@@ -8,7 +8,7 @@ import {
   startAmazonElasticsearch,
   startOss,
 } from '../../stack';
-import type { AlibabaOptions, AlibabaServer, AmazonServer, OssServer } from '../../stack';
+import type { AlibabaOptions, AlibabaServer, AmazonServer, OssServer, Statement } from '../../stack';
 import { Ferry } from './ferry';
 import type { FerryOptions } from './ferry';
 import { OSS_KEYS } from './oss';
@@ -36,8 +36,20 @@ export interface Clouds {
   readonly alibaba: AlibabaServer;
   readonly oss: OssServer;
   /** A migration from the one to the other. */
-  ferry(options: Pick<FerryOptions, 'indices' | 'plan'>): Promise<Ferry>;
+  ferry(options: Pick<FerryOptions, 'indices' | 'plan' | 's3Endpoint'>): Promise<Ferry>;
+  /** From now on each may do exactly this: the caller of the domain, its role, and the key of both cluster and worker. */
+  permit(policies: Permitted): Promise<void>;
   stop(): Promise<void>;
+}
+
+export interface Permitted {
+  readonly caller: readonly Statement[];
+  readonly trust: readonly Statement[];
+  readonly role: readonly Statement[];
+  /** Of the cluster's key on OSS. */
+  readonly cluster: readonly Statement[];
+  /** Of the worker's. */
+  readonly worker: readonly Statement[];
 }
 
 export async function startClouds(nodes: { readonly source: Node; readonly target: Node }): Promise<Clouds> {
@@ -49,19 +61,27 @@ export async function startClouds(nodes: { readonly source: Node; readonly targe
   const regions: Record<string, string> = {};
   const keys = { accessKeyId: CALLER, secretAccessKey: CLOUD_SECRETS.signing };
   const arn = 'arn:aws:iam::123456789012:user/engineer';
+  const caller = { ...keys, arn, policy: fullAccess(domainArn(), [ROLE]) as readonly Statement[] };
+  const role: { buckets: string[]; trust?: readonly Statement[]; policy?: readonly Statement[] } = {
+    buckets: allowed.amazon,
+  };
+  const key: { secret: string; buckets: string[]; policy?: readonly Statement[] } = {
+    secret: OSS_KEYS.secretAccessKey,
+    buckets: allowed.alibaba,
+  };
   const oss = await startOss({ root, ...OSS_KEYS });
   const amazon = await startAmazonElasticsearch({
     node: nodes.source,
     root: buckets,
-    callers: [{ ...keys, arn, policy: fullAccess(domainArn(), [ROLE]) }],
-    roles: { [ROLE]: { buckets: allowed.amazon } },
+    callers: [caller],
+    roles: { [ROLE]: role },
     buckets: regions,
   });
   const alibaba = await startAlibabaElasticsearch({
     node: nodes.target,
     root,
     password: CLOUD_SECRETS.password,
-    keys: { [OSS_KEYS.accessKeyId]: { secret: OSS_KEYS.secretAccessKey, buckets: allowed.alibaba } },
+    keys: { [OSS_KEYS.accessKeyId]: key },
   });
   return {
     amazon,
@@ -85,6 +105,12 @@ export async function startClouds(nodes: { readonly source: Node; readonly targe
       regions[ferry.buckets.source] = 'us-east-1';
       allowed.alibaba.push(ferry.buckets.target);
       return ferry;
+    },
+    permit: async (policies) => {
+      caller.policy = policies.caller;
+      Object.assign(role, { trust: policies.trust, policy: policies.role });
+      key.policy = policies.cluster;
+      await oss.setPolicy(policies.worker);
     },
     stop: async () => {
       for (const server of [amazon, alibaba, oss]) await server.stop();
