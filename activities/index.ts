@@ -13,7 +13,7 @@ import { writeLimits } from '../src/steps/limits';
 import type { StepDeps } from '../src/steps/migration';
 import { notify } from '../src/steps/notify';
 import { planTransfer } from '../src/steps/plan';
-import { preflight } from '../src/steps/preflight';
+import { preflight, withdrawPreflight } from '../src/steps/preflight';
 import { publish } from '../src/steps/publish';
 import { confirmPublished, recheckBeforeCommit } from '../src/steps/recheck';
 import { buildReplicas } from '../src/steps/replicas';
@@ -37,6 +37,7 @@ export function createActivities(deps: StepDeps) {
   const activity = <Input, Result>(step: Step<Input, Result>) => asActivity(deps, step);
   return {
     preflight: activity(preflight),
+    withdrawPreflight: activity(withdrawPreflight),
     resolveScope: activity(resolveScope),
     takeSnapshot: activity(takeSnapshot),
     planTransfer: activity(planTransfer),

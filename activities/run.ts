@@ -39,11 +39,11 @@ export function asActivity<Input, Result>(
 class Pulse {
   readonly context: StepContext;
   private readonly info = activityInfo();
-  private readonly startedAt = Date.now();
+  private readonly started = new Stopwatch();
   private readonly timer: NodeJS.Timeout | undefined;
   private details: Readonly<Record<string, unknown>> = {};
-  private progressAt = this.startedAt;
-  private beatAt = this.startedAt;
+  private progressed = this.started;
+  private beaten = this.started;
   private isTold = true;
 
   constructor() {
@@ -71,9 +71,9 @@ class Pulse {
 
   private progress(details: Readonly<Record<string, unknown>>): void {
     this.details = details;
-    this.progressAt = Date.now();
+    this.progressed = new Stopwatch();
     this.isTold = false;
-    if (this.timer !== undefined && this.progressAt - this.beatAt >= BEAT_AT_MOST_EVERY_MS) this.beat();
+    if (this.timer !== undefined && this.beaten.elapsedMs() >= BEAT_AT_MOST_EVERY_MS) this.beat();
   }
 
   /** Before this attempt fails: what the next one need not do again. */
@@ -82,9 +82,9 @@ class Pulse {
   }
 
   private beat(): void {
-    if (Date.now() - this.progressAt > HUNG_AFTER_MS) return;
+    if (this.progressed.elapsedMs() > HUNG_AFTER_MS) return;
     // Too late once is too late for good: on waking up, a timer beats before anything asks whether it may still act.
-    if (!this.isLate()) this.beatAt = Date.now();
+    if (!this.isLate()) this.beaten = new Stopwatch();
     this.isTold = true;
     Context.current().heartbeat(this.details);
   }
@@ -94,13 +94,23 @@ class Pulse {
    * successor may run, so nothing may be changed any more. Otherwise the attempt ends with start-to-close.
    */
   private actUntil(): number {
-    return this.isLate() ? this.beatAt : this.startedAt + this.info.startToCloseTimeoutMs;
+    return Date.now() + (this.isLate() ? 0 : this.info.startToCloseTimeoutMs - this.started.elapsedMs());
   }
 
   private isLate(): boolean {
     const { heartbeatTimeoutMs } = this.info;
     if (this.timer === undefined || heartbeatTimeoutMs === undefined) return false;
-    return Date.now() - this.beatAt > heartbeatTimeoutMs * 0.8;
+    return this.beaten.elapsedMs() > heartbeatTimeoutMs * 0.8;
+  }
+}
+
+/** By the clock that says more: the one may be set, the other stands still while a machine sleeps. */
+class Stopwatch {
+  private readonly wall = Date.now();
+  private readonly steady = performance.now();
+
+  elapsedMs(): number {
+    return Math.max(Date.now() - this.wall, performance.now() - this.steady);
   }
 }
 

@@ -403,10 +403,16 @@ class ConnectionsFile implements Config {
         { subject: { store, cluster } },
       );
     }
+    const secrets: string[] = [];
+    const reveal = (secret: Secret) => {
+      secrets.push(secret.reveal());
+      return secret.reveal();
+    };
     const settings = Object.fromEntries(
-      Object.entries(entry.settings).map(([key, value]) => [key, value instanceof Secret ? value.reveal() : value]),
+      Object.entries(entry.settings).map(([key, value]) => [key, value instanceof Secret ? reveal(value) : value]),
     );
-    return { type: entry.type, settings: { ...settings, ...folderOf(entry, basePath) } };
+    const definition = { type: entry.type, settings: { ...settings, ...folderOf(entry, basePath) } };
+    return secrets.length === 0 ? definition : { ...definition, secrets };
   }
 }
 

@@ -252,9 +252,11 @@ export class Desk {
 
   /** Clean-up and report at an end that is not success. Returns sentences; never fails, because it is the end. */
   async closeDown(outcome: 'aborted' | 'cancelled'): Promise<string> {
-    const remains = await this.cleanUp(outcome).catch((error: unknown): CleanUpResult => ({
-      remains: [`clean-up did not finish: ${failureOf(error).message}`],
-    }));
+    const remains = await this.cleanUp(outcome)
+      .catch(() => this.cleanUp(outcome, true))
+      .catch((error: unknown): CleanUpResult => ({
+        remains: [`clean-up did not finish: ${failureOf(error).message}`],
+      }));
     for (const text of remains.remains) this.note(text);
     const place = await this.report(outcome, undefined).catch(() => undefined);
     const where = place === undefined ? 'No report could be written' : `Report: ${place.store}/${place.key}`;
@@ -264,11 +266,13 @@ export class Desk {
     return [where, ...remains.remains].join('. ');
   }
 
-  cleanUp(outcome: ReportInput['outcome']): Promise<CleanUpResult> {
+  /** On the last try what does not answer is said, so that the rest is done without it. */
+  cleanUp(outcome: ReportInput['outcome'], lastTry = false): Promise<CleanUpResult> {
     return quick.cleanUp.executeWithOptions({ summary: `after ${outcome}`, activityId: 'clean-up' }, [
       {
         ...{ plan: this.state.plan, outcome },
         ...(this.state.throttle === undefined ? {} : { throttle: this.state.throttle }),
+        ...(lastTry ? { lastTry } : {}),
       },
     ]);
   }

@@ -7,6 +7,7 @@ import {
   setCurrentDetails,
   setHandler,
   sleep,
+  workflowInfo,
 } from '@temporalio/workflow';
 import type { FreezeRef, LeaseInput, LeaseResult, LeaseStatus, Quiescent } from '../src/domain/exchange';
 import type { Status } from '../src/domain/story';
@@ -132,8 +133,9 @@ class Lease {
   }
 
   private async tellParent(news: Quiescent): Promise<void> {
-    // A parent that is gone will not commit; the deadline then releases.
-    await getExternalWorkflowHandle(this.input.plan.migration)
+    // Exactly the run that waits for it: another one of that id would take it for the word of its own lease. A parent
+    // that is gone will not commit; the deadline then releases.
+    await getExternalWorkflowHandle(this.input.plan.migration, workflowInfo().parent?.runId)
       .signal(quiescent, news)
       .catch(() => undefined);
   }

@@ -14,6 +14,7 @@ import {
 } from '@temporalio/workflow';
 import type {
   PlannedTransfer,
+  PreflightInput,
   PreflightResult,
   PublishInput,
   Report,
@@ -102,10 +103,17 @@ class Migration {
   private async preflight(): Promise<void> {
     const { workflowId, firstExecutionRunId } = workflowInfo();
     this.desk.enter('preflight');
-    const result: PreflightResult = await waiting.preflight.executeWithOptions(
-      { summary: 'check everything before anything is touched', activityId: 'preflight' },
-      [{ plan: this.argument, migration: workflowId, firstRunId: firstExecutionRunId }],
-    );
+    const input = { plan: this.argument, migration: workflowId, firstRunId: firstExecutionRunId };
+    let result: PreflightResult;
+    try {
+      result = await waiting.preflight.executeWithOptions(
+        { summary: 'check everything before anything is touched', activityId: 'preflight' },
+        [input],
+      );
+    } catch (error) {
+      await CancellationScope.nonCancellable(() => withdraw(input));
+      throw error;
+    }
     this.desk.start(firstState(result.plan, result.settings, result.warnings, Date.now()));
     this.desk.note(`preflight passed: ${result.indices} indices`);
     if (result.settings.changesThrottle === true) await this.raiseThrottle();
@@ -386,6 +394,17 @@ class Migration {
     if (outcome === 'cancelled') throw new CancelledFailure(message);
     throw ApplicationFailure.nonRetryable(message, 'Aborted');
   }
+}
+
+/** An attempt that died may have claimed what stands in the way of the next migration. */
+async function withdraw(input: PreflightInput): Promise<void> {
+  await quick.withdrawPreflight
+    .executeWithOptions(
+      { summary: 'give back what it claimed', activityId: 'withdraw', retry: { maximumAttempts: 3 } },
+      [input],
+    )
+    // A claim that stays is named to whoever it refuses, with the file to remove.
+    .catch(() => undefined);
 }
 
 function named(ref: RoundRef): string {

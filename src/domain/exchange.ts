@@ -425,6 +425,8 @@ export interface CleanUpInput {
   /** To be put back; undefined where nothing was changed. */
   readonly throttle?: ThrottleBefore;
   readonly outcome: Outcome;
+  /** What does not answer is said and left, instead of asked again. */
+  readonly lastTry?: boolean;
 }
 export interface CleanUpResult {
   /** What remains and how to remove it, sentences, at most 20. */

@@ -70,6 +70,17 @@ export class WorkKeys {
   left(snapshot: string): string {
     return `${this.prefix}/left/${snapshot}.json`;
   }
+  /** Which indices of that name on the target came from our restores. */
+  restored(index: string): string {
+    return `${this.prefix}/restored/${encodeURIComponent(index)}.json`;
+  }
+  /** One file for each snapshot that was ever asked for, named as it. */
+  get snapshots(): string {
+    return `${this.prefix}/snapshots/`;
+  }
+  snapshot(name: string): string {
+    return `${this.snapshots}${name}.json`;
+  }
   freeze(freeze: number): FreezeKeys {
     return new FreezeKeys(`${this.prefix}/freeze-${padded(freeze)}`);
   }

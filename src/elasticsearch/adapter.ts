@@ -126,6 +126,12 @@ class HttpCluster implements OpenedCluster {
     for (const { path } of nameGroups(names)) await this.closeGroup(path, signal);
   }
 
+  async deleteIndices(names: readonly string[], signal: AbortSignal): Promise<void> {
+    for (const { path } of nameGroups(names)) {
+      await this.http.change({ method: 'DELETE', path: `/${path}?${LENIENT}` }, signal);
+    }
+  }
+
   async repository(name: string, signal: AbortSignal): Promise<port.RepositoryDefinition | undefined> {
     type Answer = Record<string, port.RepositoryDefinition>;
     const call: Call = { method: 'GET', path: snapshotPath(name) };
@@ -139,7 +145,8 @@ class HttpCluster implements OpenedCluster {
   }
 
   async putRepository(name: string, definition: port.RepositoryDefinition, signal: AbortSignal): Promise<void> {
-    await this.http.change({ method: 'PUT', path: snapshotPath(name), body: definition }, signal);
+    const { type, settings, secrets = [] } = definition;
+    await this.http.change({ method: 'PUT', path: snapshotPath(name), body: { type, settings }, secrets }, signal);
   }
 
   async deleteRepository(name: string, signal: AbortSignal): Promise<void> {

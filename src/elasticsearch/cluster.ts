@@ -47,6 +47,8 @@ export interface Cluster {
   mappings(names: readonly string[], signal: AbortSignal): Promise<Readonly<Record<string, unknown>>>;
 
   close(names: readonly string[], signal: AbortSignal): Promise<void>;
+  /** For good. One that is gone is no error. */
+  deleteIndices(names: readonly string[], signal: AbortSignal): Promise<void>;
 
   /** `undefined` when no repository of that name is registered. Secrets are as the cluster shows them: filtered. */
   repository(name: string, signal: AbortSignal): Promise<RepositoryDefinition | undefined>;
@@ -64,6 +66,7 @@ export interface Cluster {
   createSnapshot(repository: string, snapshot: string, names: readonly string[], signal: AbortSignal): Promise<void>;
   /** Snapshots that run now, in every repository (`GET _snapshot/_status`). */
   runningSnapshots(signal: AbortSignal): Promise<readonly RunningSnapshot[]>;
+  /** One that runs is stopped first, which takes as long as the shards it is at. Missing is no error. */
   deleteSnapshot(repository: string, snapshot: string, signal: AbortSignal): Promise<void>;
 
   /** Answers with the indices the cluster accepted; fewer than asked is for the caller to refuse. */
@@ -185,6 +188,8 @@ export type AliasAction =
 export interface RepositoryDefinition {
   readonly type: string;
   readonly settings: Readonly<Record<string, string | number | boolean>>;
+  /** Values among the settings that no message may quote; never sent beside them. */
+  readonly secrets?: readonly string[];
 }
 
 export interface SnapshotInfo {

@@ -14,6 +14,8 @@ export interface Call {
   /** With query; names in it are encoded. */
   readonly path: string;
   readonly body?: object;
+  /** What of the body no message may quote. */
+  readonly secrets?: readonly string[];
   /** From the call to the last byte of the answer. */
   readonly timeoutMs?: number;
   /** Statuses besides 2xx whose body is an answer and no error. */
@@ -179,7 +181,7 @@ export class Http {
     return {
       status: response.statusCode,
       // A proxy's error page may quote the request.
-      body: response.statusCode < 300 ? answered : redact(answered, proof.secrets),
+      body: response.statusCode < 300 ? answered : redact(answered, [...proof.secrets, ...(call.secrets ?? [])]),
       retryAfter: single(response.headers['retry-after']),
       date: single(response.headers['date']),
       proof,

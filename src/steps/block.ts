@@ -103,14 +103,14 @@ async function describeSource(
   const scope = await requireJson<ScopeFile>(targetStore, keys.round(at.round, at.attempt).scope, signal);
   const { uuid } = await source.info(signal);
   await refuseChanged(migration, scope, signal);
-  const settings = await source.settings(
-    scope.indices.map(({ name }) => name),
-    signal,
-  );
+  const names = scope.indices.map(({ name }) => name);
+  const settings = await source.settings(names, signal);
+  const aliases = await source.aliases(names, signal);
   const indices = scope.indices.map((index) => ({
     name: index.name,
     uuid: index.uuid,
     blockedBefore: showsBlock(settings[index.name]),
+    aliases: Object.keys(aliases[index.name] ?? {}).sort(),
   }));
   return { cluster: { name: source.name, uuid }, freeze, deadline, indices };
 }

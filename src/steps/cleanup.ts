@@ -1,29 +1,39 @@
 import { MigrationError, UnavailableError } from '../domain/errors';
 import type { CleanUpInput, CleanUpResult } from '../domain/exchange';
+import { formatBytes } from '../domain/durations';
+import { below } from '../domain/names';
 import { isShared } from '../domain/plan';
+import type { ShardRecovery } from '../elasticsearch/cluster';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
 import { createJson, readJson, requireJson } from './files';
 import { indicesByName, showsBlock } from './frozen-source';
 import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
-import { claimantOf, indexKey, releaseOwnership } from './ownership';
+import { claimantOf, indexKey, readIndexOwner, releaseOwnership } from './ownership';
 import { mapInParallel } from '../storage/parallel';
 import { removeRegistration } from './registration';
 import { putThrottleBack } from './throttle';
 import { abandonUploads } from './uploads';
-import type { ManifestFile, OwnerFile } from './work-files';
+import { isFrom } from './restore-state';
+import { newestRepositoryData } from './source-repository';
+import type { IndexOwner, ManifestFile } from './work-files';
 
 const REMAINS_AT_MOST = 20;
 const NAMED_AT_MOST = 10;
 const OWNERS_AT_ONCE = 16;
 const ABORT_TIMEOUT_MS = 30_000;
+/** Of an index, or of a snapshot whose shards must stop first. */
+const DELETE_TIMEOUT_MS = 180_000;
+const PROGRESS_EVERY = 10_000;
 
 /**
  * Takes away what a migration leaves behind in the clusters and the target store: its registrations, unfinished
- * uploads, its claims. Snapshots, the copied repository, restored indices and evidence stay, and how to remove them is
- * said. What fails is said too, and does not keep the rest from being cleaned up; only `UnavailableError` is thrown,
- * to be tried again.
+ * uploads, its claims; after an abort also the snapshot and the restores that were under way. Whole snapshots, the
+ * copied repository, restored indices and evidence stay, and how to remove them is said, with their size.
+ *
+ * What fails is said too, and does not keep the rest from being cleaned up. Throws `UnavailableError` at the end when
+ * something may pass, to be tried again, unless this is the last try.
  */
 export async function cleanUp(deps: StepDeps, input: CleanUpInput, context: StepContext): Promise<CleanUpResult> {
   const migration = await openMigration(deps, input.plan, context);
@@ -41,9 +51,8 @@ export async function cleanUp(deps: StepDeps, input: CleanUpInput, context: Step
   return requireJson<CleanUpResult>(migration.targetStore, key, context.signal);
 }
 
-interface ClaimedIndex {
+interface ClaimedIndex extends IndexOwner {
   readonly name: string;
-  readonly uuids: readonly string[];
 }
 
 /** Every target index this migration ever claimed, also those that left its scope. */
@@ -56,16 +65,18 @@ async function claimedIndices(migration: Migration, signal: AbortSignal): Promis
     names.push(decodeURIComponent(key.slice(prefix.length).split('/')[0] ?? ''));
   }
   const owners = await mapInParallel(names, OWNERS_AT_ONCE, signal, (name, either) =>
-    readJson<OwnerFile>(claimant.store, indexKey(claimant, name), either),
+    readIndexOwner(claimant, name, either),
   );
   return names.flatMap((name, at) => {
     const owner = owners[at];
-    return owner?.firstRunId === claimant.firstRunId ? [{ name, uuids: owner.uuids ?? [] }] : [];
+    return owner?.firstRunId === claimant.firstRunId ? [{ name, ...owner }] : [];
   });
 }
 
 class CleaningUp {
   private readonly remains: string[] = [];
+  /** The first thing that may pass. */
+  private passing: UnavailableError | undefined;
 
   constructor(
     private readonly migration: Migration,
@@ -76,24 +87,30 @@ class CleaningUp {
 
   async run(): Promise<readonly string[]> {
     await this.attempt('Throttle of the target', () => this.throttle());
+    if (this.input.outcome !== 'done') {
+      await this.attempt('The snapshot under way', () => this.runningSnapshots());
+      await this.attempt('The restores under way', () => this.runningRestores());
+    }
     await this.attempt('Target indices', () => this.indices());
     await this.attempt('Unfinished uploads', () => this.uploads());
     await this.attempt('Snapshots', () => this.snapshots());
     for (const side of ['source', 'target'] as const) {
       await this.attempt(`The registration in the ${side} cluster`, () => this.registration(side));
     }
-    this.repository();
+    await this.attempt('The copied repository', () => this.repository());
+    if (this.passing !== undefined) throw this.passing;
     return this.remains;
   }
 
-  /** A failure that somebody must look at is a sentence. Bugs, cancellation and what may pass go on as they are. */
+  /** A failure that somebody must look at is a sentence; what may pass waits for the end. Others go on as they are. */
   private async attempt(what: string, work: () => Promise<void>): Promise<void> {
     try {
       await work();
     } catch (error) {
       this.context.signal.throwIfAborted();
-      if (!(error instanceof MigrationError) || error instanceof UnavailableError) throw error;
-      this.remains.push(`${what} could not be cleaned up: ${error.message}`);
+      if (!(error instanceof MigrationError)) throw error;
+      if (error instanceof UnavailableError && this.input.lastTry !== true) this.passing ??= error;
+      else this.remains.push(`${what} could not be cleaned up: ${error.message}`);
     }
     this.context.progress({ step: 'clean-up', done: what });
   }
@@ -102,21 +119,59 @@ class CleaningUp {
     if (this.input.throttle !== undefined) await putThrottleBack(this.migration, this.input.throttle, this.context);
   }
 
+  /** It would go on for hours, and keep the repository from being unregistered. Known by name, never by its looks. */
+  private async runningSnapshots(): Promise<void> {
+    const { source, targetStore, keys, registrations } = this.migration;
+    const { signal } = this.context;
+    for (const { repository, snapshot } of await source.runningSnapshots(signal)) {
+      if (repository !== registrations.source.name) continue;
+      if ((await targetStore.head(keys.snapshot(snapshot), signal)) === undefined) continue;
+      assertMayAct(this.context, DELETE_TIMEOUT_MS);
+      await source.deleteSnapshot(repository, snapshot, signal);
+      this.remains.push(`Snapshot ${snapshot} ran on source ${source.name}: it was stopped and is deleted`);
+    }
+  }
+
+  /** Half an index is nothing, and its restore keeps the repository from being unregistered. */
+  private async runningRestores(): Promise<void> {
+    const { target } = this.migration;
+    const { signal } = this.context;
+    const infos = await indicesByName(target, signal);
+    const open = this.claimed.filter(({ name }) => infos.get(name)?.open === true);
+    if (open.length === 0) return;
+    const recoveries = await target.recoveries(
+      open.map(({ name }) => name),
+      signal,
+    );
+    // What comes from the snapshot that we asked for is ours, also where its uuid was not recorded any more.
+    const half = open
+      .filter(({ name, restoring }) => recoveries.some((one) => one.index === name && isUnderWay(one, restoring)))
+      .map(({ name }) => name);
+    if (half.length === 0) return;
+    assertMayAct(this.context, DELETE_TIMEOUT_MS);
+    await target.deleteIndices(half, signal);
+    this.remains.push(
+      `${half.length} indices were being restored on target ${target.name} and held nothing whole: ${some(half)}. They are deleted`,
+    );
+  }
+
   /** Those we restored that still take no writes: all of them after an abort, those that left the scope after success. */
   private async indices(): Promise<void> {
     const { target } = this.migration;
     const { signal } = this.context;
     const infos = await indicesByName(target, signal);
     const ours = this.claimed
-      .filter(({ name, uuids }) => uuids.includes(infos.get(name)?.uuid ?? ''))
+      .filter(({ name, uuids = [] }) => uuids.includes(infos.get(name)?.uuid ?? ''))
       .map(({ name }) => name);
     if (ours.length === 0) return;
     const settings = await target.settings(ours, signal);
     const blocked = ours.filter((name) => showsBlock(settings[name]) || infos.get(name)?.open !== true);
     if (blocked.length === 0) return;
+    // A closed one tells nothing of its size.
+    const bytes = blocked.reduce((sum, name) => sum + (infos.get(name)?.primaryBytes ?? 0), 0);
     const path = blocked.length > NAMED_AT_MOST ? '<index>' : blocked.join(',');
     this.remains.push(
-      `${blocked.length} restored indices stay on target ${target.name}, blocked for writes: ${some(blocked)}. ` +
+      `${blocked.length} restored indices stay on target ${target.name} (${formatBytes(bytes)}), blocked for writes: ${some(blocked)}. ` +
         `Remove them with DELETE /${path}, or open them with PUT /${path}/_settings {"index.blocks.write":null}. ` +
         'A new migration takes them for a stranger’s and refuses their names',
     );
@@ -134,19 +189,27 @@ class CleaningUp {
   }
 
   private async snapshots(): Promise<void> {
-    const { targetStore, keys, registrations } = this.migration;
+    const { targetStore, sourceStore, keys, registrations, plan } = this.migration;
     const { signal } = this.context;
     const manifests: string[] = [];
+    const asked = new Set<string>();
     for await (const { key } of targetStore.list(keys.rounds, signal)) {
       if (key.endsWith('/manifest.json')) manifests.push(key);
     }
+    for await (const { key } of targetStore.list(keys.snapshots, signal)) {
+      asked.add(key.slice(keys.snapshots.length).replace(/\.json$/, ''));
+    }
+    const there = await newestRepositoryData(sourceStore, plan.repository.source.basePath, signal);
+    const ours = (there?.snapshots ?? []).filter(({ name }) => asked.has(name));
+    if (ours.length === 0) return;
     const newest = manifests.at(-1);
-    if (newest === undefined) return;
-    const { snapshot } = await requireJson<ManifestFile>(targetStore, newest, signal);
+    const manifest = newest === undefined ? undefined : await requireJson<ManifestFile>(targetStore, newest, signal);
+    const size =
+      manifest === undefined ? '' : `, the newest ${manifest.snapshot.name} (${formatBytes(manifest.bytes)})`;
     const { cluster, name } = registrations.source;
     this.remains.push(
-      `${manifests.length} snapshots stay in the source repository, the newest ${snapshot.name}: each manifest.json ` +
-        `below ${keys.prefix} names one. Remove them with DELETE /_snapshot/${name}/<snapshot> on ${cluster}` +
+      `${ours.length} snapshots stay in the source repository${size}: each file below ${keys.snapshots} ` +
+        `names one. Remove them with DELETE /_snapshot/${name}/<snapshot> on ${cluster}` +
         (this.removes() && registrations.source.ours ? ', once the repository is registered again' : ''),
     );
   }
@@ -163,7 +226,7 @@ class CleaningUp {
     return this.input.outcome !== 'done' || this.migration.plan.cleanup.registrations === 'remove';
   }
 
-  private repository(): void {
+  private async repository(): Promise<void> {
     const { targetStore, plan, keys } = this.migration;
     if (isShared(plan)) {
       this.remains.push(
@@ -171,11 +234,22 @@ class CleaningUp {
       );
       return;
     }
+    const { basePath } = plan.repository.target;
+    let [blobs, bytes] = [0, 0];
+    for await (const { length } of targetStore.list(below(basePath, ''), this.context.signal)) {
+      [blobs, bytes] = [blobs + 1, bytes + length];
+      if (blobs % PROGRESS_EVERY === 0) this.context.progress({ step: 'clean-up', blobs });
+    }
     this.remains.push(
-      `The copied repository stays below '${plan.repository.target.basePath}' of ${targetStore.description}, and the ` +
-        `evidence below '${keys.prefix}': remove the former when nothing is to be restored from it`,
+      `The copied repository stays below '${basePath}' of ${targetStore.description} (${blobs} blobs, ` +
+        `${formatBytes(bytes)}), and the evidence below '${keys.prefix}': remove the former when nothing is to be ` +
+        'restored from it',
     );
   }
+}
+
+function isUnderWay(recovery: ShardRecovery, restoring: IndexOwner['restoring']): boolean {
+  return restoring !== undefined && isFrom(recovery, restoring) && recovery.stage !== 'DONE';
 }
 
 function some(names: readonly string[]): string {

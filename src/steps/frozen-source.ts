@@ -2,6 +2,7 @@ import { ConfigurationError, UnavailableError } from '../domain/errors';
 import type { FreezeOutcome, UnblockResult } from '../domain/exchange';
 import type { FreezeKeys } from '../domain/names';
 import type { Cluster, FlatSettings, IndexInfo } from '../elasticsearch/cluster';
+import { nameGroups } from '../elasticsearch/paths';
 import type { Store } from '../storage/store';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
@@ -129,9 +130,11 @@ export async function clearWriteBlocks(
   names: readonly string[],
   context: StepContext,
 ): Promise<void> {
-  if (names.length === 0) return;
-  assertMayAct(context, BLOCK_TIMEOUT_MS);
-  await cluster.updateSettings(names, { [WRITE_BLOCK]: null }, context.signal);
+  // One request at a time, so that each asks whether this attempt may still act.
+  for (const { names: group } of nameGroups(names)) {
+    assertMayAct(context, BLOCK_TIMEOUT_MS);
+    await cluster.updateSettings(group, { [WRITE_BLOCK]: null }, context.signal);
+  }
   const still = await withWriteBlock(cluster, names, context.signal);
   if (still.length === 0) return;
   throw new UnavailableError(`${still.length} indices still show our write block after it was removed`, {

@@ -9,7 +9,7 @@ import type { Findings } from './findings';
 import { indexKey, readIndexOwner, refusal } from './ownership';
 import type { Claimant } from './ownership';
 import { mapInParallel } from '../storage/parallel';
-import type { OwnerFile, ScopedIndex } from './work-files';
+import type { IndexOwner, ScopedIndex } from './work-files';
 
 /** Which indices a plan means now, and what speaks against each of them. Preflight and every later scope ask the same. */
 
@@ -129,7 +129,7 @@ interface TargetSurvey {
   readonly naming: Naming;
   readonly indices: ReadonlyMap<string, IndexInfo>;
   readonly aliases: Readonly<Record<string, readonly string[]>>;
-  readonly owners: ReadonlyMap<string, OwnerFile | undefined>;
+  readonly owners: ReadonlyMap<string, IndexOwner | undefined>;
 }
 
 async function surveyTarget(indices: readonly IndexInfo[], ends: Ends, signal: AbortSignal): Promise<TargetSurvey> {

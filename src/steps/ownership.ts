@@ -1,17 +1,20 @@
 import { ConfigurationError } from '../domain/errors';
-import { indexOwnerKey, locationOwnerKey } from '../domain/names';
+import { indexOwnerKey, locationOwnerKey, WorkKeys } from '../domain/names';
 import { sentenceOf } from '../domain/objections';
 import type { Objection } from '../domain/objections';
+import { inParallel } from '../storage/parallel';
 import type { Store } from '../storage/store';
 import type { StepContext } from './context';
 import { createJson, readJson, writeJson } from './files';
 import type { Migration } from './migration';
-import type { OwnerFile } from './work-files';
+import type { IndexOwner, OwnerFile, RestoredFile } from './work-files';
 
 /**
  * Who may publish to a target location and restore over a target index: one `owner.json` each, in the work prefix,
  * created conditionally. A second migration is refused by the name of the first.
  */
+
+const RELEASED_AT_ONCE = 16;
 
 /** A migration as far as claims go; preflight makes claims before there is a `Migration`. */
 export interface Claimant {
@@ -59,8 +62,15 @@ export async function assertOwnsLocation(migration: Migration, context: StepCont
 }
 
 /** `undefined` when nobody claims the index. */
-export function readIndexOwner(claimant: Claimant, index: string, signal: AbortSignal): Promise<OwnerFile | undefined> {
-  return readOwner(claimant, indexKey(claimant, index), signal);
+export async function readIndexOwner(
+  claimant: Claimant,
+  index: string,
+  signal: AbortSignal,
+): Promise<IndexOwner | undefined> {
+  const owner = await readOwner(claimant, indexKey(claimant, index), signal);
+  if (owner === undefined) return undefined;
+  const key = WorkKeys.of(claimant.work, owner.firstRunId).restored(index);
+  return { ...owner, ...(await readJson<RestoredFile>(claimant.store, key, signal)) };
 }
 
 /** `undefined` when nobody claims the location. */
@@ -73,9 +83,9 @@ export function readLocationOwner(
 }
 
 /** The claim on `index`. Throws `ConfigurationError` unless it is this migration's. Asked before each restore. */
-export async function requireOwnIndex(claimant: Claimant, index: string, signal: AbortSignal): Promise<OwnerFile> {
+export async function requireOwnIndex(claimant: Claimant, index: string, signal: AbortSignal): Promise<IndexOwner> {
   const key = indexKey(claimant, index);
-  const owner = await readOwner(claimant, key, signal);
+  const owner = await readIndexOwner(claimant, index, signal);
   if (owner?.firstRunId === claimant.firstRunId) return owner;
   throw new ConfigurationError(
     owner === undefined
@@ -92,10 +102,9 @@ export async function recordRestoring(
   restoring: { readonly repository: string; readonly snapshot: string },
   signal: AbortSignal,
 ): Promise<void> {
-  const owner = await requireOwnIndex(claimant, index, signal);
-  const before = owner.restoring;
+  const { uuids = [], restoring: before } = await requireOwnIndex(claimant, index, signal);
   if (before?.repository === restoring.repository && before.snapshot === restoring.snapshot) return;
-  await writeJson(claimant.store, indexKey(claimant, index), { ...owner, restoring }, signal);
+  await writeRestored(claimant, index, { uuids, restoring }, signal);
 }
 
 /** Records that the target index with this uuid came from our restore. A uuid once recorded stays recorded. */
@@ -105,10 +114,15 @@ export async function recordRestored(
   uuid: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const owner = await requireOwnIndex(claimant, index, signal);
-  const uuids = owner.uuids ?? [];
+  const { uuids = [], restoring } = await requireOwnIndex(claimant, index, signal);
   if (uuids.includes(uuid)) return;
-  await writeJson(claimant.store, indexKey(claimant, index), { ...owner, uuids: [...uuids, uuid] }, signal);
+  const all = { uuids: [...uuids, uuid], ...(restoring === undefined ? {} : { restoring }) };
+  await writeRestored(claimant, index, all, signal);
+}
+
+async function writeRestored(claimant: Claimant, index: string, file: RestoredFile, signal: AbortSignal) {
+  const { work, firstRunId, store } = claimant;
+  await writeJson(store, WorkKeys.of(work, firstRunId).restored(index), file, signal);
 }
 
 /** What to give back: claims that are not ours are left alone. */
@@ -125,6 +139,23 @@ export async function releaseOwnership(claimant: Claimant, claims: Claims, signa
     const owner = await readOwner(claimant, key, signal);
     if (owner?.firstRunId === claimant.firstRunId) await claimant.store.delete(key, signal);
   }
+}
+
+/** As `releaseOwnership`, of every claim that this run ever made in the work prefix, whatever it was of. */
+export async function releaseAll(
+  { store, work, firstRunId }: Pick<Claimant, 'store' | 'work' | 'firstRunId'>,
+  signal: AbortSignal,
+): Promise<number> {
+  const keys: string[] = [];
+  for await (const { key } of store.list(`${work}/owners/`, signal)) keys.push(key);
+  let released = 0;
+  await inParallel(keys, RELEASED_AT_ONCE, signal, async (key, either) => {
+    const owner = await readJson<OwnerFile>(store, key, either);
+    if (owner?.firstRunId !== firstRunId) return;
+    await store.delete(key, either);
+    released += 1;
+  });
+  return released;
 }
 
 /** What an operator is told when another migration holds the claim. */

@@ -12,7 +12,7 @@ import { claimantFor, inspect } from './inspection';
 import type { Inspection } from './inspection';
 import { fingerprintsOf } from './migration';
 import type { PlanFile, StepDeps } from './migration';
-import { claimIndex, claimLocation, releaseOwnership } from './ownership';
+import { claimIndex, claimLocation, releaseAll, releaseOwnership } from './ownership';
 import type { Claimant } from './ownership';
 import { inParallel } from '../storage/parallel';
 
@@ -61,6 +61,32 @@ export async function preflight(deps: StepDeps, input: PreflightInput, context: 
   throw new UnavailableError('The target store does not show what was just written', {
     subject: { store: store.description, key: keys.plan },
   });
+}
+
+/**
+ * Gives back what a preflight that did not pass has claimed: an attempt that died, or was stopped, could not. For when
+ * no attempt runs any more. Answers how many claims that were; none where the plan is one that claims nothing.
+ */
+export async function withdrawPreflight(
+  deps: StepDeps,
+  input: PreflightInput,
+  context: StepContext,
+): Promise<{ readonly released: number }> {
+  const store = storeOf(deps, input.plan);
+  if (store === undefined) return { released: 0 };
+  assertMayAct(context, WRITE_TIMEOUT_MS);
+  return { released: await releaseAll({ ...store, firstRunId: input.firstRunId }, context.signal) };
+}
+
+/** Undefined for a plan that no preflight reads, or that names what the connections file does not. */
+function storeOf(deps: StepDeps, raw: unknown): Pick<Claimant, 'store' | 'work'> | undefined {
+  try {
+    const { target, work } = parsePlan(raw).repository;
+    return { store: deps.store(target.store), work };
+  } catch (error) {
+    if (error instanceof ConfigurationError) return undefined;
+    throw error;
+  }
 }
 
 /** Throws what an inspection has found against a start. */

@@ -41,6 +41,7 @@ export async function recheckBeforeCommit(
   const found = await Promise.all([
     differingBlocks(migration, record, 'blocked', context.signal),
     movedCounters(migration, input, record, context.signal),
+    movedAliases(migration, record, context.signal),
     newMatches(migration, input, record, context.signal),
     missingBlobs(migration, input, context),
     otherGeneration(migration, input, context.signal),
@@ -84,6 +85,23 @@ async function movedCounters(
   const now = await readCounters(migration.source, names, signal);
   const moved = names.filter((name) => JSON.stringify(now[name]) !== JSON.stringify(counters[name]));
   return moved.map((name) => `index '${name}' counts other operations than when writes had come to rest`);
+}
+
+/** Whoever writes through an alias that moved, as a rollover moves one, writes to what is not blocked. */
+async function movedAliases({ source }: Migration, { indices }: FreezeRecord, signal: AbortSignal): Promise<string[]> {
+  const infos = await indicesByName(source, signal);
+  const same = indices.filter(({ name, uuid }) => infos.get(name)?.uuid === uuid);
+  const names = same.map(({ name }) => name);
+  const now = names.length === 0 ? {} : await source.aliases(names, signal);
+  return same.flatMap(({ name, aliases }) => {
+    const has = Object.keys(now[name] ?? {});
+    const gone = aliases.filter((alias) => !has.includes(alias));
+    const come = has.filter((alias) => !aliases.includes(alias));
+    return [
+      ...gone.map((alias) => `alias '${alias}' was taken from index '${name}' during the freeze`),
+      ...come.map((alias) => `alias '${alias}' was given to index '${name}' during the freeze`),
+    ];
+  });
 }
 
 /** An index that the patterns match by now was neither copied nor blocked. */

@@ -49,13 +49,13 @@ export async function registerTarget(deps: StepDeps, migration: Migration, conte
   const { store, basePath } = migration.plan.repository.target;
   const existing = await usable(migration, registration, migration.target, context);
   if (!registration.ours) return;
-  const { type, settings } = deps.config.repositoryDefinition(store, registration.cluster, basePath);
+  const writable = deps.config.repositoryDefinition(store, registration.cluster, basePath);
   if (existing !== undefined) {
     assertMayAct(context, REGISTER_TIMEOUT_MS);
     await migration.target.deleteRepository(registration.name, context.signal);
   }
   const definition = throttled(
-    { type, settings: { ...settings, readonly: true } },
+    { ...writable, settings: { ...writable.settings, readonly: true } },
     'max_restore_bytes_per_sec',
     migration.plan.throttles.restoreBytesPerSecond,
   );
@@ -64,13 +64,12 @@ export async function registerTarget(deps: StepDeps, migration: Migration, conte
 
 /** In force with the registration, and gone with it. What the connections file sets is left where the plan is silent. */
 function throttled(
-  { type, settings }: RepositoryDefinition,
+  definition: RepositoryDefinition,
   name: string,
   bytesPerSecond: number | undefined,
 ): RepositoryDefinition {
-  return bytesPerSecond === undefined
-    ? { type, settings }
-    : { type, settings: { ...settings, [name]: `${bytesPerSecond}b` } };
+  if (bytesPerSecond === undefined) return definition;
+  return { ...definition, settings: { ...definition.settings, [name]: `${bytesPerSecond}b` } };
 }
 
 /** Removes what we registered on that side; true when something was removed. What is not ours stays. */
@@ -148,12 +147,13 @@ async function takeBack(cluster: Cluster, name: string, context: StepContext): P
  * Amazon's domains refuse a bucket of another region than their own by its `region`, and reach it by the endpoint that
  * all regions share (developer guide, es-managedomains-snapshots).
  */
-function ofAnyRegion({ type, settings }: RepositoryDefinition): RepositoryDefinition | undefined {
+function ofAnyRegion(definition: RepositoryDefinition): RepositoryDefinition | undefined {
+  const { type, settings } = definition;
   const { region, ...others } = settings;
   if (type !== 's3' || region === undefined || settings['role_arn'] === undefined || 'endpoint' in settings) {
     return undefined;
   }
-  return { type, settings: { ...others, endpoint: 's3.amazonaws.com' } };
+  return { ...definition, settings: { ...others, endpoint: 's3.amazonaws.com' } };
 }
 
 /** @throws `first`, why it was refused in its own region, when this one is refused too */

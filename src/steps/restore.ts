@@ -16,7 +16,7 @@ import { registerTarget } from './registration';
 import { isFrom, judge } from './restore-state';
 import type { Judgement, Origin, Sight, Watched } from './restore-state';
 import { changesSince, readLeft, recordLeft, refuseChanges } from './target-guard';
-import type { ManifestFile, OwnerFile } from './work-files';
+import type { ManifestFile, IndexOwner } from './work-files';
 
 /** A node that is busy with shard work answers `_snapshot` and `_restore` after 100 s. */
 const RESTORE_TIMEOUT_MS = 180_000;
@@ -56,7 +56,7 @@ class Restoring {
   private readonly watched: readonly Watched[];
   private readonly manifestOf: ReadonlyMap<string, ManifestIndex>;
   private readonly groups: readonly RestoreGroup[];
-  private owners: ReadonlyMap<string, OwnerFile> = new Map();
+  private owners: ReadonlyMap<string, IndexOwner> = new Map();
   private readonly recordedUuids = new Map<string, Set<string>>();
   private registered = false;
   private guarded = false;
@@ -105,7 +105,7 @@ class Restoring {
     const owners = await mapInParallel(this.watched, OWNERS_AT_ONCE, this.context.signal, ({ name }, signal) =>
       requireOwnIndex(this.claimant, name, signal),
     );
-    this.owners = new Map(this.watched.map(({ name }, at) => [name, owners[at] as OwnerFile]));
+    this.owners = new Map(this.watched.map(({ name }, at) => [name, owners[at] as IndexOwner]));
     for (const index of this.watched) {
       const owner = this.owners.get(index.name);
       index.requested =

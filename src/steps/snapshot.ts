@@ -4,7 +4,7 @@ import { isShared } from '../domain/plan';
 import type { ClusterInfo, RunningSnapshot, SnapshotInfo } from '../elasticsearch/cluster';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
-import { requireJson } from './files';
+import { createJson, requireJson } from './files';
 import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
 import { Polling } from './pause';
@@ -61,6 +61,9 @@ class RequestedSnapshot {
   async request(scope: ScopeFile): Promise<void> {
     await this.refuseWhileAnotherRuns();
     const names = scope.indices.map(({ name }) => name);
+    const { targetStore, keys } = this.migration;
+    // What an abort finds running under this name is ours.
+    await createJson(targetStore, keys.snapshot(this.name), { repository: this.repository }, this.context.signal);
     assertMayAct(this.context, CREATE_TIMEOUT_MS);
     try {
       await this.migration.source.createSnapshot(this.repository, this.name, names, this.context.signal);

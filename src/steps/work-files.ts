@@ -41,6 +41,8 @@ export interface FreezeRecord {
     readonly uuid: string;
     /** Its owner had blocked writes before us: it stays blocked. */
     readonly blockedBefore: boolean;
+    /** Names. Whoever writes through one that moves writes elsewhere from then on. */
+    readonly aliases: readonly string[];
   }[];
 }
 
@@ -77,15 +79,22 @@ export interface RollbackFile {
   readonly why: string;
 }
 
-/** `owner.json` of a target location or index. */
+/** `owner.json` of a target location or index. Created once and never rewritten: a late attempt takes no claim back. */
 export interface OwnerFile {
   readonly migration: string;
   readonly firstRunId: string;
-  /** Of a target index: uuids that we restored. */
+}
+
+/** `restored/<index>.json` of the migration that claims the target index. */
+export interface RestoredFile {
+  /** Uuids that we restored. */
   readonly uuids?: readonly string[];
   /** The snapshot whose restore into this index was requested last: recorded before the request. */
   readonly restoring?: { readonly repository: string; readonly snapshot: string };
 }
+
+/** Whose a target index is, with what its owner has recorded of it. */
+export type IndexOwner = OwnerFile & RestoredFile;
 
 /** `left/<snapshot>.json`: the target right after the restore of that snapshot. */
 export interface LeftFile {

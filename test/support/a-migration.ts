@@ -13,6 +13,7 @@ import type {
   ManifestFile,
   OwnerFile,
   QuiescenceFile,
+  RestoredFile,
   ScopeFile,
 } from '../../src/steps/work-files';
 import { MemoryStore } from './memory-store';
@@ -116,8 +117,9 @@ export class AMigration {
     return indexOwnerKey('snapferry-work', this.target.clusterInfo.uuid, index);
   }
 
-  claim(index: string, owner: Partial<OwnerFile> = {}): void {
-    this.save(this.ownerKey(index), { migration: 'm', firstRunId: 'run-1', ...owner });
+  claim(index: string, restored?: RestoredFile): void {
+    this.save(this.ownerKey(index), { migration: 'm', firstRunId: 'run-1' } satisfies OwnerFile);
+    if (restored !== undefined) this.save(this.keys.restored(index), restored);
   }
 
   /** The name of a source's index there. */
@@ -153,6 +155,7 @@ export class AMigration {
         name,
         uuid: `uuid-${name}`,
         blockedBefore: blockedBefore.includes(name),
+        aliases: Object.keys(this.source.aliasMap[name] ?? {}),
       })),
     };
     this.save(this.keys.freeze(1).record, record);

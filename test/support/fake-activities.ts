@@ -57,6 +57,10 @@ export function fakeActivities(options: FakeOptions = {}): { activities: Activit
       const plan: PlanRef = { migration, firstRunId, ...place, digest: 'd' };
       return { plan, settings: { ...SETTINGS, ...options.settings }, indices: 1, bytes: 1, warnings: [] };
     },
+    async withdrawPreflight() {
+      log('give claims back');
+      return { released: 0 };
+    },
     async resolveScope({ round }) {
       log(`scope ${round}`);
       return { indices: 1, changes: [], digest: options.scopeDigest?.() ?? 'scope' };

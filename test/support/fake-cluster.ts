@@ -210,6 +210,13 @@ export class FakeCluster implements Cluster {
     });
   }
 
+  deleteIndices(names: readonly string[]): Promise<void> {
+    return this.changing('deleteIndices', names.join(), () => {
+      const left = this.indexList.filter(({ name }) => !names.includes(name));
+      this.indexList.splice(0, this.indexList.length, ...left);
+    });
+  }
+
   repository(name: string): Promise<RepositoryDefinition | undefined> {
     return this.doing('repository', () => this.registered[name]);
   }
@@ -257,6 +264,7 @@ export class FakeCluster implements Cluster {
   deleteSnapshot(repository: string, snapshot: string): Promise<void> {
     return this.changing('deleteSnapshot', `${repository}/${snapshot}`, () => {
       delete this.snapshots[`${repository}/${snapshot}`];
+      this.running = this.running.filter((one) => one.repository !== repository || one.snapshot !== snapshot);
     });
   }
 

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { Client, Connection, WorkflowFailedError } from '@temporalio/client';
@@ -117,6 +117,13 @@ export class Ferry {
       .filter((file) => path.basename(file) === name)
       .sort();
     return JSON.parse(readFileSync(path.join(root, found.at(-1) ?? name), 'utf8')) as T;
+  }
+
+  /** What is still claimed in the work prefix, by any migration of these stores. */
+  claims(): string[] {
+    const folder = path.join(this.files('target'), 'snapferry-work/owners');
+    if (!existsSync(folder)) return [];
+    return readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('owner.json'));
   }
 
   /** Starts `snapferry worker` and waits until both roles are ready. Returns the process that leads them. */

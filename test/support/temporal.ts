@@ -49,7 +49,11 @@ export class TemporalBench {
   async work(activities: Activities): Promise<void> {
     for (const taskQueue of [this.taskQueue, `${this.taskQueue}-transfer`]) {
       const workflows = taskQueue === this.taskQueue ? { workflowBundle: { codePath: BUNDLE } } : {};
-      const worker = await Worker.create({ connection: this.native, taskQueue, activities, ...workflows });
+      const worker = await Worker.create({
+        ...{ connection: this.native, taskQueue, activities, ...workflows },
+        // Otherwise a cancellation reaches an activity only with a beat most of its time-out later.
+        maxHeartbeatThrottleInterval: '200ms',
+      });
       this.workers.push({ worker, running: worker.run() });
     }
   }
@@ -66,8 +70,12 @@ export class TemporalBench {
     await this.client.connection.close();
   }
 
-  migrate(args: unknown[] = [{ any: 'plan' }], type = 'migrate'): Promise<WorkflowHandle> {
-    return this.client.workflow.start(type, { taskQueue: this.taskQueue, workflowId: `m-${randomUUID()}`, args });
+  migrate(
+    args: unknown[] = [{ any: 'plan' }],
+    type = 'migrate',
+    workflowId = `m-${randomUUID()}`,
+  ): Promise<WorkflowHandle> {
+    return this.client.workflow.start(type, { taskQueue: this.taskQueue, workflowId, args });
   }
 
   async status(handle: WorkflowHandle): Promise<Status> {

@@ -102,6 +102,7 @@ describe('the example file', () => {
         compress: true,
         base_path: 'snapferry/movies',
       },
+      secrets: ['oss-key', 'oss-secret'],
     });
     expect(config.repositoryDefinition('laptop', 'any', 'a/b').settings).toEqual({ location: '/srv/snapshots/a/b' });
     expect(config.repositoryDefinition('laptop', 'any', '').settings).toEqual({ location: '/srv/snapshots' });

@@ -250,7 +250,7 @@ describe('the lease', () => {
   });
 
   test('unblocks at its deadline although its parent was terminated', async () => {
-    const { handle, journal } = await frozen({ settings: { freezeAtMostMs: 2_000, approval: true } });
+    const { handle, journal } = await frozen({ settings: { freezeAtMostMs: 6_000, approval: true } });
     await bench.until(handle, (status) => status.phase === 'awaiting approval');
     await handle.terminate();
     expect(((await leaseOf(handle).result()) as LeaseResult).outcome).toBe('released');
@@ -280,6 +280,31 @@ describe('the lease', () => {
     expect(journal.blocked.target).toBe(true);
     await handle.signal('retry');
     await bench.until(handle, (status) => status.phase === 'between rounds');
+  });
+
+  test('tells only the run that started it, and no later one of the same id', async () => {
+    let open: () => void = () => undefined;
+    const gate = new Promise<void>((resolve) => (open = resolve));
+    const { handle, journal } = await frozen({
+      replace: (base) => ({
+        proveQuiescence: async (input) => {
+          await gate;
+          return base.proveQuiescence(input);
+        },
+      }),
+    });
+    while (!journal.calls.includes('block source')) await pause(20);
+    await handle.terminate();
+    const later = await bench.migrate(undefined, undefined, handle.workflowId);
+    await bench.until(later, (status) => status.totals.rounds === 1);
+    open();
+    while (!journal.calls.includes('quiescent')) await pause(20);
+    await leaseOf(handle).signal('unfreeze-writes');
+    await leaseOf(handle).result();
+    const { events = [] } = await later.fetchHistory();
+    const signals = (events ?? []).flatMap((event) => event.workflowExecutionSignaledEventAttributes?.signalName ?? []);
+    expect(signals).not.toContain('quiescent');
+    await later.terminate();
   });
 
   test('is not started by hand without input', async () => {
@@ -324,7 +349,7 @@ describe('a race between commit and deadline', () => {
   });
 
   test('an unfreeze-writes after the commit changes nothing', async () => {
-    const { handle, activities } = await leaseAsleep(5_000);
+    const { handle, activities } = await leaseAsleep(60_000);
     await handle.signal('commit');
     await handle.signal('unfreeze-writes');
     await bench.work(activities);

@@ -129,7 +129,7 @@ describe('a wrong start', () => {
     });
     const error = await failureOf(handle);
     expect(JSON.stringify(error, ['message', 'cause'])).toContain('matches nothing');
-    expect(journal.calls).toEqual([]);
+    expect(journal.calls).toEqual(['give claims back']);
   });
 
   test('a mistyped signal is noted and stops nothing', async () => {

@@ -82,7 +82,7 @@ test('undoes every open freeze of this source, and none of another cluster', asy
   expect(await run(migration)).toHaveLength(1);
   const two = new AMigration({ movies: {} }).frozen();
   two.source.add('films', {}, BLOCKED);
-  anotherFreeze(two, { indices: [{ name: 'films', uuid: 'uuid-films', blockedBefore: false }] });
+  anotherFreeze(two, { indices: [{ name: 'films', uuid: 'uuid-films', blockedBefore: false, aliases: [] }] });
   expect(await run(two)).toHaveLength(2);
   expect(two.source.settingsOf).toEqual({ movies: {}, films: {} });
 });
@@ -91,7 +91,11 @@ describe('a migration with another plan, whose work files lie in the same place'
   /** Freeze 3 of a migration of films to another location. */
   function withAnother(migration: AMigration, outcome?: FreezeOutcome): AMigration {
     migration.source.add('films', {}, BLOCKED);
-    anotherFreeze(migration, { indices: [{ name: 'films', uuid: 'uuid-films', blockedBefore: false }] }, outcome);
+    anotherFreeze(
+      migration,
+      { indices: [{ name: 'films', uuid: 'uuid-films', blockedBefore: false, aliases: [] }] },
+      outcome,
+    );
     const file = migration.read<PlanFile>(migration.keys.plan);
     const repository = { ...file.plan.repository, target: { store: 'target-store', basePath: 'films' } };
     migration.save('snapferry-work/run-0/plan.json', { ...file, plan: { ...file.plan, repository } });

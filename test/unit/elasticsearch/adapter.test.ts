@@ -2,7 +2,7 @@
 import { ConfigurationError, UnavailableError } from '../../../src/domain/errors';
 import { openCluster } from '../../../src/elasticsearch';
 import type { OpenedCluster } from '../../../src/elasticsearch';
-import { answering } from './server';
+import { answering, serving } from './server';
 import type { ScriptedServer } from './server';
 
 const NEVER = new AbortController().signal;
@@ -155,4 +155,20 @@ test('a cluster is named by host and port, and its indices of several requests a
   await open(Object.fromEntries(names.map((name) => [`GET /${name}/_settings`, answer(name)])));
   expect(Object.keys(await cluster.settings(names, NEVER))).toEqual(names);
   expect(cluster.description).toBe(new URL(server.url).host);
+});
+
+test('no message quotes the secrets of a registration, and they are sent among the settings alone', async () => {
+  server = await serving((request, response) => {
+    const pieces: Buffer[] = [];
+    request.on('data', (piece: Buffer) => pieces.push(piece));
+    request.on('end', () => {
+      const reason = Buffer.concat(pieces).toString();
+      response.writeHead(500).end(JSON.stringify({ error: { type: 'repository_exception', reason } }));
+    });
+  });
+  cluster = openCluster({ name: 'source', url: server.url, auth: { type: 'none' } });
+  const settings = { bucket: 'b', secret_key: 'hunter2-secret' };
+  await expect(
+    cluster.putRepository('r', { type: 's3', settings, secrets: ['hunter2-secret'] }, NEVER),
+  ).rejects.toThrow('{"type":"s3","settings":{"bucket":"b","secret_key":"***"}}');
 });

@@ -30,7 +30,7 @@ describe('the freeze record', () => {
     );
 
   test('says what was blocked before, and is written once', async () => {
-    const migration = new AMigration({ movies: {}, logs: {} });
+    const migration = new AMigration({ movies: {}, logs: { aliases: ['current'] } });
     migration.source.settingsOf['logs'] = { 'index.blocks.read_only': 'true' };
     const first = await record(migration);
     expect(first).toMatchObject({ indices: 2, alreadyBlocked: 1 });
@@ -39,8 +39,8 @@ describe('the freeze record', () => {
       freeze: 1,
       deadline: 99,
       indices: [
-        { name: 'movies', uuid: 'uuid-movies', blockedBefore: false },
-        { name: 'logs', uuid: 'uuid-logs', blockedBefore: true },
+        { name: 'movies', uuid: 'uuid-movies', blockedBefore: false, aliases: [] },
+        { name: 'logs', uuid: 'uuid-logs', blockedBefore: true, aliases: ['current'] },
       ],
     });
     migration.source.settingsOf['movies'] = { [WRITE]: 'true' };

@@ -2,9 +2,16 @@ import { ConfigurationError, UnavailableError } from '../../../src/domain/errors
 import { locationOwnerKey } from '../../../src/domain/names';
 import { cleanUp } from '../../../src/steps/cleanup';
 import { AMigration } from '../../support/a-migration';
+import { aRecovery } from '../../support/restoring-cluster';
 
 function ended(plan = {}): AMigration {
   const migration = new AMigration({ movies: {}, 'logs-ä': {} }, plan).restored();
+  for (const name of ['snap', 'failed']) migration.save(migration.keys.snapshot(name), {});
+  const snapshots = [
+    { name: 'snap', uuid: 'a' },
+    { name: 'theirs', uuid: 'b' },
+  ];
+  migration.sourceStore.put('repo/index-4', Buffer.from(JSON.stringify({ snapshots, indices: {} })));
   for (const cluster of [migration.source, migration.target]) {
     cluster.registered['snapferry-ours'] = { type: 'fs', settings: {} };
     cluster.registered['theirs'] = { type: 'fs', settings: {} };
@@ -30,8 +37,8 @@ test('after success our registrations and claims go, everything else stays and i
   expect(Object.keys(migration.target.registered)).toEqual(['theirs']);
   expect(owners(migration)).toEqual([expect.stringContaining('/other/')]);
   expect(remains).toEqual([
-    expect.stringContaining('1 snapshots stay in the source repository, the newest snap'),
-    expect.stringContaining("The copied repository stays below 'copy'"),
+    expect.stringContaining('1 snapshots stay in the source repository, the newest snap (10 B)'),
+    expect.stringContaining("The copied repository stays below 'copy' of memory:target (3 blobs, 11 B)"),
   ]);
   expect(migration.store.blobs.has('copy/index-4')).toBe(true);
   expect(migration.store.blobs.has(migration.round.manifest)).toBe(true);
@@ -58,7 +65,7 @@ test('after an abort the restored indices stay blocked, with the calls that remo
   const migration = ended();
   migration.target.add('stranger', {}, { 'index.blocks.write': 'true' });
   const { remains } = await run(migration, 'aborted');
-  expect(remains[0]).toContain('2 restored indices stay on target target, blocked for writes: logs-ä, movies.');
+  expect(remains[0]).toContain('2 restored indices stay on target target (2 KiB), blocked for writes: logs-ä, movies.');
   expect(remains[0]).toContain(
     'DELETE /logs-ä,movies, or open them with PUT /logs-ä,movies/_settings {"index.blocks.write":null}',
   );
@@ -107,4 +114,49 @@ test('what may pass is tried again', async () => {
   expect(owners(migration)).toHaveLength(3);
   await run(migration, 'aborted');
   expect(migration.target.registered).not.toHaveProperty('snapferry-ours');
+});
+
+test('one side that does not answer keeps nothing of the other from being cleaned up, and on the last try it is said', async () => {
+  const migration = ended();
+  migration.source.fail('repository', new UnavailableError('the source is down'));
+  await expect(run(migration, 'aborted')).rejects.toThrow('the source is down');
+  expect(migration.target.registered).not.toHaveProperty('snapferry-ours');
+  migration.source.fail('repository', new UnavailableError('the source is down'));
+  const input = { plan: migration.ref, outcome: 'aborted' as const, lastTry: true };
+  const { remains } = await cleanUp(migration.deps, input, migration.context());
+  expect(remains).toContainEqual('The registration in the source cluster could not be cleaned up: the source is down');
+  expect(owners(migration)).toEqual([]);
+});
+
+describe('after an abort', () => {
+  const running = (repository: string, snapshot: string) => ({ repository, snapshot, shardsDone: 1, shardsTotal: 9 });
+
+  test('our snapshot that still runs is stopped, and nobody else’s', async () => {
+    const migration = ended();
+    migration.source.running = [
+      running('snapferry-ours', 'snap'),
+      running('snapferry-ours', 'snapferry-not-in-our-books'),
+      running('theirs', 'failed'),
+    ];
+    const { remains } = await run(migration, 'aborted');
+    expect(migration.source.calls[0]).toBe('deleteSnapshot snapferry-ours/snap');
+    expect(migration.source.running.map(({ snapshot }) => snapshot)).toEqual(['snapferry-not-in-our-books', 'failed']);
+    expect(remains).toContainEqual('Snapshot snap ran on source source: it was stopped and is deleted');
+  });
+
+  test('an index that is being restored is deleted: half an index is nothing', async () => {
+    const migration = ended();
+    migration.target.recoveryList = [aRecovery('movies', { stage: 'INDEX' }), aRecovery('logs-ä')];
+    const { remains } = await run(migration, 'aborted');
+    expect(migration.target.calls[0]).toBe('deleteIndices movies');
+    expect(remains).toContainEqual(expect.stringContaining('held nothing whole: movies. They are deleted'));
+    expect(remains).toContainEqual(expect.stringContaining('1 restored indices stay'));
+  });
+
+  test('what comes from a snapshot that we did not ask for is left alone', async () => {
+    const migration = ended();
+    migration.target.recoveryList = [aRecovery('movies', { stage: 'INDEX', snapshot: 'another' })];
+    await run(migration, 'aborted');
+    expect(migration.target.calls).toEqual(['deleteRepository snapferry-ours']);
+  });
 });

@@ -2,7 +2,7 @@ import { ConfigurationError, UnavailableError } from '../../../src/domain/errors
 import type { PreflightInput } from '../../../src/domain/exchange';
 import { indexOwnerKey } from '../../../src/domain/names';
 import type { PlanFile } from '../../../src/steps/migration';
-import { preflight } from '../../../src/steps/preflight';
+import { preflight, withdrawPreflight } from '../../../src/steps/preflight';
 import { anIndex } from '../../support/fake-cluster';
 import { fixture } from '../repository/fixtures';
 import { aContext, anInput, aPlan, SHARED, World } from './world';
@@ -56,6 +56,25 @@ describe('preflight: what it gives', () => {
     world.to.inject({ call: 'write', nth: 3, effect: 'lost-answer' });
     await expect(run(world)).rejects.toThrow(UnavailableError);
     expect(await run(world)).toMatchObject({ indices: 2 });
+  });
+
+  test('an attempt that died while it claimed leaves nothing, once it is withdrawn, and others keep theirs', async () => {
+    const world = World.with('logs-1', 'logs-2');
+    const others = { migration: 'other', firstRunId: 'run-2' };
+    world.to.put('snapferry-work/owners/index/uuid-of-ali/theirs/owner.json', Buffer.from(JSON.stringify(others)));
+    world.to.inject({ call: 'write', nth: 3, effect: 'lost-answer' });
+    await expect(run(world)).rejects.toThrow(UnavailableError);
+    expect(traces(world).length).toBeGreaterThan(1);
+    await withdrawPreflight(world.deps, anInput(), aContext());
+    expect(traces(world)).toEqual(['snapferry-work/owners/index/uuid-of-ali/theirs/owner.json']);
+  });
+
+  test('a plan that nobody can read has nothing to withdraw', async () => {
+    const world = World.with('logs-1');
+    const unknown = anInput({ repository: { ...aPlan().repository, target: { store: 'gcs', basePath: 'to' } } });
+    for (const input of [{ ...anInput(), plan: 'plan.json' }, unknown]) {
+      expect(await withdrawPreflight(world.deps, input, aContext())).toEqual({ released: 0 });
+    }
   });
 
   test('only search attributes that the namespace knows are used', async () => {

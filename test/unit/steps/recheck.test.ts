@@ -50,6 +50,17 @@ test('an index that the patterns match by now is an objection', async () => {
   expect(await objections(migration)).toEqual(["index 'logs-2' matches the plan by now and was not moved"]);
 });
 
+test('an alias that moved, as a rollover moves one, is an objection', async () => {
+  const migration = new AMigration({ movies: { aliases: ['write'] }, logs: {} }).restored().frozen().quiescent();
+  expect(await objections(migration)).toEqual([]);
+  migration.source.aliasMap['movies'] = {};
+  migration.source.aliasMap['logs'] = { write: {} };
+  expect(await objections(migration)).toEqual([
+    "alias 'write' was taken from index 'movies' during the freeze",
+    "alias 'write' was given to index 'logs' during the freeze",
+  ]);
+});
+
 test('a blob that the target lost, or holds with another length, is an objection', async () => {
   const migration = ready();
   migration.store.put('copy/indices/a/0/__0', Buffer.from('ab'));

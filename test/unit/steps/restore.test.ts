@@ -5,7 +5,7 @@ import {
   VerificationFailedError,
 } from '../../../src/domain/errors';
 import { restore } from '../../../src/steps/restore';
-import type { LeftFile, OwnerFile } from '../../../src/steps/work-files';
+import type { LeftFile, RestoredFile } from '../../../src/steps/work-files';
 import { AMigration } from '../../support/a-migration';
 import { aSnapshot } from '../../support/fake-cluster';
 import { onTick, startClock } from '../../support/fake-clock';
@@ -58,9 +58,9 @@ describe('a first restore', () => {
     migration.target.fail('restore', new UnavailableError('no answer'));
     await expect(run(migration)).rejects.toThrow(UnavailableError);
     const restoring = { repository: 'snapferry-ours', snapshot: 'snap' };
-    expect(migration.read<OwnerFile>(migration.ownerKey('movies'))).toMatchObject({ restoring });
+    expect(migration.read<RestoredFile>(migration.keys.restored('movies'))).toMatchObject({ restoring });
     await run(migration);
-    expect(migration.read<OwnerFile>(migration.ownerKey('movies'))).toMatchObject({
+    expect(migration.read<RestoredFile>(migration.keys.restored('movies'))).toMatchObject({
       restoring,
       uuids: ['restored-movies'],
     });
@@ -90,7 +90,7 @@ describe('looking first', () => {
     migration.target.play('movies', 'snap', 0);
     await run(migration);
     expect(migration.target.requests).toEqual([]);
-    expect(migration.read<OwnerFile>(migration.ownerKey('movies')).uuids).toEqual(['new']);
+    expect(migration.read<RestoredFile>(migration.keys.restored('movies')).uuids).toEqual(['new']);
   });
 
   test("the last round's index is closed and restored over", async () => {
@@ -139,7 +139,7 @@ describe('whose index it is', () => {
     migration.target.healthOf['movies'] = healthy(1);
     migration.target.recoveryList = [aRecovery('movies', { snapshot: 'earlier' })];
     await run(migration);
-    expect(migration.read<OwnerFile>(migration.ownerKey('movies')).uuids).toEqual(['fresh']);
+    expect(migration.read<RestoredFile>(migration.keys.restored('movies')).uuids).toEqual(['fresh']);
     expect(migration.target.requests).toHaveLength(1);
   });
 
@@ -338,7 +338,7 @@ describe('indices with another name on the target', () => {
       { indices: ['movies'], rename: { pattern: '^movies$', replacement: 'films' } },
     ]);
     expect(migration.target.indexList.map(({ name }) => name)).toEqual(['aws-logs-1', 'other', 'films']);
-    expect(migration.read<OwnerFile>(migration.ownerKey('films'))).toMatchObject({ uuids: ['restored-films'] });
+    expect(migration.read<RestoredFile>(migration.keys.restored('films'))).toMatchObject({ uuids: ['restored-films'] });
     migration.target.calls.length = 0;
     await run(migration);
     expect(migration.target.calls).toEqual([]);
