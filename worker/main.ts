@@ -2,7 +2,7 @@ import { fork } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import os from 'node:os';
-import { Client } from '@temporalio/client';
+import { Client, isGrpcServiceError } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import type { WorkerOptions } from '@temporalio/worker';
@@ -45,7 +45,10 @@ export async function runWorker(options: { readonly role: Role }): Promise<void>
   const { connection, namespace } = await connect();
   const { workflow } = new Client({ connection, namespace });
   const gauges = metrics ? new Gauges(workflow, TASK_QUEUE, Runtime.instance().metricMeter) : undefined;
-  const deps = openDeps(config, () => registeredAttributes(connection, namespace));
+  const deps = openDeps(config, {
+    searchAttributes: () => registeredAttributes(connection, namespace),
+    isRunning: (workflowId) => isRunning(connection, namespace, workflowId),
+  });
   try {
     const worker = await Worker.create({
       connection,
@@ -115,6 +118,21 @@ async function registeredAttributes(connection: NativeConnection, namespace: str
     return Object.keys(answer.customAttributes ?? {});
   } catch {
     return [];
+  }
+}
+
+/** Of gRPC. */
+const NOT_FOUND = 5;
+
+/** @throws UnavailableError when Temporal does not answer */
+async function isRunning(connection: NativeConnection, namespace: string, workflowId: string): Promise<boolean> {
+  try {
+    const request = { namespace, execution: { workflowId } };
+    const { workflowExecutionInfo: info } = await connection.workflowService.describeWorkflowExecution(request);
+    return info?.closeTime === null || info?.closeTime === undefined;
+  } catch (cause) {
+    if (isGrpcServiceError(cause) && cause.code === NOT_FOUND) return false;
+    throw new UnavailableError(`Temporal does not say whether workflow '${workflowId}' runs`, { cause });
   }
 }
 

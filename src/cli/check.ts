@@ -4,6 +4,7 @@ import { ConfigurationError } from '../domain/errors';
 import { parsePlan } from '../domain/plan';
 import type { StepContext } from '../steps/context';
 import type { Finding } from '../steps/findings';
+import { predecessorsOf } from '../steps/adopt';
 import { inspect } from '../steps/inspection';
 import { openDeps } from '../steps/open';
 import { readPlan } from './plan-file';
@@ -31,8 +32,9 @@ export async function check(
   const deps = openDeps(config);
   const context: StepContext = { signal, progress: () => undefined, resumed: undefined, actUntil: Infinity };
   try {
-    // No migration has this name or run, so that its claims and indices count as another's.
-    const who = { migration: 'snapferry check', firstRunId: `check-${randomUUID()}` };
+    // No migration has this run, so that claims and indices count as another's; but those that it takes over.
+    const [adopted] = await predecessorsOf(deps, plan, context);
+    const who = { migration: 'snapferry check', firstRunId: adopted?.file.firstRunId ?? `check-${randomUUID()}` };
     const { findings, indices = [], excluded = [] } = await inspect(deps, plan, who, context);
     if (options.json) {
       write(JSON.stringify({ findings: findings.all, indices: indices.map(({ name }) => name), excluded }));

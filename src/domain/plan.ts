@@ -56,6 +56,8 @@ export interface ResolvedPlan {
   readonly cleanup: { readonly snapshots: 'keep'; readonly registrations: 'remove' | 'keep' };
   /** A webhook of the connections file. */
   readonly notify?: string;
+  /** Workflow id of the migration to take over. */
+  readonly adopt?: string;
 }
 
 /** Of the plan's `limits`. */
@@ -167,6 +169,7 @@ function resolve(plan: z.output<typeof planSchema>): ResolvedPlan {
     },
     cleanup: plan.cleanup,
     ...(plan.notify === undefined ? {} : { notify: plan.notify }),
+    ...(plan.adopt === undefined ? {} : { adopt: plan.adopt }),
   };
 }
 
@@ -474,7 +477,9 @@ export const planSchema = z
     restore: restore.prefault({}),
     cutover: cutover.prefault({}),
     cleanup: cleanup.prefault({}),
-    adopt: notLanded(name),
+    adopt: name
+      .optional()
+      .describe('Workflow id of a closed migration between the same places, to take over with what it has proved.'),
     notify: name.optional().describe('A webhook of the connections file that hears of freezes, parks and the end.'),
   })
   .refine(({ source, target }) => typeof source !== 'string' || source !== target, {

@@ -21,6 +21,8 @@ export interface StepDeps {
   readonly limits: LiveLimits;
   /** Search attributes that the Temporal namespace knows; empty where there is no Temporal. */
   searchAttributes(): Promise<readonly string[]>;
+  /** Whether a workflow of that id runs; undefined where there is no Temporal. One it has forgotten does not. */
+  isRunning(workflowId: string): Promise<boolean | undefined>;
 }
 
 /** A registration that this migration uses in one cluster. */

@@ -11,10 +11,12 @@ export interface OpenedDeps extends StepDeps {
   close(): Promise<void>;
 }
 
+const NO_TEMPORAL = { searchAttributes: async () => [], isRunning: async () => undefined };
+
 /** Opens clusters and stores by name on first use; every step of this process shares them and their connections. */
 export function openDeps(
   config: Config,
-  searchAttributes: () => Promise<readonly string[]> = async () => [],
+  temporal: Pick<StepDeps, 'searchAttributes' | 'isRunning'> = NO_TEMPORAL,
 ): OpenedDeps {
   const clusters = new Map<string, OpenedCluster>();
   const stores = new Map<string, Store>();
@@ -24,7 +26,7 @@ export function openDeps(
     store: (name) => remembered(stores, name, () => openStore(config.store(name))),
     engine: new Engine(),
     limits: new LiveLimits(),
-    searchAttributes,
+    ...temporal,
     close: async () => {
       await Promise.all([...clusters.values()].map((cluster) => cluster.disconnect()));
     },

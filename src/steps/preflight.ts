@@ -5,6 +5,7 @@ import { parsePlan } from '../domain/plan';
 import type { ResolvedPlan } from '../domain/plan';
 import { nameOnTarget } from '../domain/target-names';
 import type { ClusterInfo, IndexInfo } from '../elasticsearch/cluster';
+import { adopt } from './adopt';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
 import { createJson, digestOf, readBytes, requireJson, writeJson } from './files';
@@ -47,7 +48,8 @@ export async function preflight(deps: StepDeps, input: PreflightInput, context: 
   const plan = parsePlan(input.plan);
   const done = await resultOfPredecessor(deps, plan, input, context);
   if (done !== undefined) return done;
-  const inspection = whole(await inspect(deps, plan, input, context));
+  const adopted = await adopt(deps, plan, input, context);
+  const inspection = whole(await inspect(deps, plan, input, context), adopted);
   const store = deps.store(plan.repository.target.store);
   const claimant = claimantFor(store, plan, inspection.target, input);
   await claimAll(claimant, inspection, context);
@@ -90,14 +92,15 @@ function storeOf(deps: StepDeps, raw: unknown): Pick<Claimant, 'store' | 'work'>
 }
 
 /** Throws what an inspection has found against a start. */
-function whole(inspection: Inspection): WholeInspection {
+function whole(inspection: Inspection, adopted: string | undefined): WholeInspection {
   const { findings, source, target, indices } = inspection;
   findings.refuseIfAny(
     findings.all.some(({ check, verdict }) => check === 'connections' && verdict === 'refused')
       ? 'The plan names what the connections file does not:'
       : 'The migration can not start; nothing was changed:',
   );
-  return { plan: inspection.plan, source: source!, target: target!, indices: indices!, warnings: findings.warnings };
+  const warnings = [...(adopted === undefined ? [] : [adopted]), ...findings.warnings];
+  return { plan: inspection.plan, source: source!, target: target!, indices: indices!, warnings };
 }
 
 function preflightKey(keys: WorkKeys): string {

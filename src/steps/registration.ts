@@ -13,6 +13,9 @@ import type { Migration, Registration, StepDeps } from './migration';
 /** A registration is verified by every node: a busy cluster takes its time. */
 const REGISTER_TIMEOUT_MS = 120_000;
 
+/** What of a migration its registrations concern. */
+type Registered = Pick<Migration, 'registrations' | 'source' | 'target' | 'targetStore' | 'keys'>;
+
 /** `registrations/<cluster>-<name>.json`. Definitions may hold secrets and are not written here. */
 interface RegistrationRecord {
   readonly cluster: string;
@@ -74,7 +77,7 @@ function throttled(
 
 /** Removes what we registered on that side; true when something was removed. What is not ours stays. */
 export async function removeRegistration(
-  migration: Migration,
+  migration: Registered,
   side: 'source' | 'target',
   context: StepContext,
 ): Promise<boolean> {
@@ -175,13 +178,13 @@ async function registerInstead(
 }
 
 function recorded(
-  migration: Migration,
+  migration: Registered,
   registration: Registration,
   context: StepContext,
 ): Promise<RegistrationRecord | undefined> {
   return readJson(migration.targetStore, recordKey(migration, registration), context.signal);
 }
 
-function recordKey(migration: Migration, { cluster, name }: Registration): string {
+function recordKey(migration: Registered, { cluster, name }: Registration): string {
   return migration.keys.registration(cluster, name);
 }

@@ -124,7 +124,12 @@ test.each<[string, Readonly<Record<string, unknown>>, RegExp[]]>([
   ['an unknown cluster', { source: 'atlantis' }, [/no cluster 'atlantis': it knows.*source-again/]],
   ['an unknown store', places({ store: 'atlantis' }), [/no store 'atlantis': it knows.*source-store/]],
   ['an unknown key', { indizes: ['a'] }, [/indizes/]],
-  ['a key that has not landed', { adopt: 'another' }, [/adopt.*not landed/]],
+  [
+    'a key that has not landed',
+    { rounds: { window: { from: '1', to: '2', timeZone: 'UTC' } } },
+    [/window.*not landed/],
+  ],
+  ['an unknown migration to take over', { adopt: 'another' }, [/adopt: no migration 'another' has work files/]],
   ['a value of the wrong type', { indices: 'bad-fine', rounds: { every: 5 } }, [/indices/, /rounds\.every/]],
 ])('%s is refused before anything is touched', async (_, changes, sentences) => {
   const message = await refusalOf(plan(changes));

@@ -66,6 +66,7 @@ export class AMigration {
       engine: new Engine(),
       limits: new LiveLimits(),
       searchAttributes: async () => [],
+      isRunning: async () => false,
     };
     this.source.clusterInfo = { ...this.source.clusterInfo, version: versions.source ?? '7.10.2' };
     this.target.clusterInfo = { ...this.target.clusterInfo, version: versions.target ?? '7.10.2' };

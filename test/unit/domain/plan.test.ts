@@ -121,11 +121,9 @@ describe('a plan', () => {
       repository: { source: { store: 7 }, target: { basePath: '/x' }, wrok: 'w' },
       rounds: { every: 'soon', evry: '1m' },
       restore: { strategy: 'alias', settings: { 'index.blocks.write': true } },
-      adopt: 'other',
       colour: 'red',
     });
     expect(message.replace('The plan is refused: ', '').split('; ').sort()).toEqual([
-      'adopt: has not landed yet',
       'colour: is not a known key',
       'indices: must name at least one index',
       'repository.source.store: must be a string',
@@ -155,7 +153,6 @@ describe('a feature that has not landed is refused as such, by its path:', () =>
     ['restore.keepSettings', { restore: { keepSettings: ['index.lifecycle.*'] } }],
     ['restore.aliases', { restore: { aliases: 'everyRound' } }],
     ['cleanup.snapshots', { cleanup: { snapshots: 'delete' } }],
-    ['adopt', { adopt: 'migration-1' }],
   ])('%s %j', (path, part) => {
     expect(refusal(withPart(part))).toMatch(
       new RegExp(`^The plan is refused: ${path.replaceAll('.', '\\.')}: .*has not landed yet[^;]*$`),

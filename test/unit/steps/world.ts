@@ -21,6 +21,8 @@ export class World {
   /** Of stores that are not called as their bucket. */
   readonly bucket: Record<string, string> = {};
   knownAttributes: readonly string[] = [];
+  /** Ids of workflows. */
+  readonly running: string[] = [];
   readonly deps: StepDeps;
 
   constructor() {
@@ -33,6 +35,7 @@ export class World {
       engine: new Engine(),
       limits: new LiveLimits(),
       searchAttributes: async () => this.knownAttributes,
+      isRunning: async (workflowId) => this.running.includes(workflowId),
     };
   }
 

@@ -1,0 +1,60 @@
+import { stopAll } from '../../stack';
+import { startFaultServers } from '../support/fault-servers';
+import type { FaultServers } from '../support/fault-servers';
+import { Ferry } from '../support/ferry';
+import { http, Writers } from '../support/writers';
+
+/** A migration that is over, and one that goes on with what it had proved and restored. */
+
+jest.setTimeout(600_000);
+
+let all: FaultServers;
+let ferry: Ferry | undefined;
+beforeAll(async () => {
+  all = await startFaultServers();
+});
+afterAll(() => stopAll());
+afterEach(() => ferry?.close());
+
+test.each(['terminated', 'aborted'])(
+  'a migration that was %s is taken over, and nothing is sent twice',
+  async (end) => {
+    const [source, target, index] = [all.source.url, all.target.url, `adopted-${end}`];
+    const writers = new Writers(source, 5);
+    await writers.createIndex(index, { number_of_shards: 2 });
+    await writers.bulk(index, 500);
+    ferry = await Ferry.create({
+      ...{ source, target, indices: [index], servers: all.servers },
+      plan: { rounds: { every: '1h' } },
+    });
+    await ferry.startWorker();
+    const handle = await ferry.start();
+    const first = await ferry.rounds(1);
+
+    const second = ferry.beside({ adopt: ferry.id });
+    await second.start();
+    expect(await second.failure()).toContain(`adopt: migration '${ferry.id}' still runs`);
+    expect(ferry.claims().length).toBe(2);
+    if (end === 'terminated') await handle.terminate();
+    else {
+      await ferry.signal('abort');
+      await ferry.failure();
+    }
+
+    const unknown = ferry.beside({ adopt: 'nobody' });
+    await unknown.start();
+    expect(await unknown.failure()).toContain("adopt: no migration 'nobody' has work files");
+
+    await writers.bulk(index, 20);
+    const third = ferry.beside({ adopt: ferry.id });
+    await third.start();
+    const { totals, warnings } = await third.rounds(1);
+    expect(warnings[0]).toContain(`Took over from migration '${ferry.id}'`);
+    expect(totals.sentBytes).toBeLessThan(first.totals.sentBytes / 2);
+    await third.signal('freeze-writes');
+    expect((await third.result()).verification.failed).toBe(0);
+    expect(await writers.differences(target)).toEqual([]);
+    expect(ferry.claims()).toEqual([]);
+    for (const url of [source, target]) expect(await http(`${url}/_snapshot`)).toEqual({});
+  },
+);

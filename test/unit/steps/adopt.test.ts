@@ -1,0 +1,108 @@
+import { ConfigurationError } from '../../../src/domain/errors';
+import { indexOwnerKey, locationOwnerKey, WorkKeys } from '../../../src/domain/names';
+import { preflight } from '../../../src/steps/preflight';
+import { proofsBefore } from '../../../src/steps/proofs';
+import { anIndex } from '../../support/fake-cluster';
+import { aContext, anInput, World } from './world';
+
+const OLD = WorkKeys.of('snapferry-work', 'run-1');
+const NEW = WorkKeys.of('snapferry-work', 'run-2');
+const next = (plan: Readonly<Record<string, unknown>> = {}) => ({
+  ...anInput({ adopt: 'move-logs', ...plan }),
+  ...{ migration: 'next', firstRunId: 'run-2' },
+});
+const start = (world: World, plan = {}) => preflight(world.deps, next(plan), aContext());
+const json = (value: unknown) => Buffer.from(`${JSON.stringify(value)}\n`);
+const ownerOf = (world: World, key: string) => JSON.parse(world.to.blobs.get(key)?.toString() ?? '{}') as object;
+
+/** A migration of two indices that was terminated after its baseline. */
+async function terminated(): Promise<World> {
+  const world = World.with('logs-1', 'logs-2');
+  await world.started();
+  for (const [name, body] of [
+    ['round-0000-a1/proofs/0000.jsonl', { key: 'old', length: 1 }],
+    ['round-0001-a2/proofs/0000.jsonl', { key: 'older round, newer file', length: 2 }],
+    ['restored/logs-1.json', { uuids: ['restored'], restoring: { repository: 'r', snapshot: 's' } }],
+    ['left/s.json', { indices: {} }],
+    ['published/index-4', { generation: 4, digest: 'd', snapshot: 's' }],
+    ['snapshots/s.json', {}],
+    ['registrations/ali-snapferry-run1.json', {}],
+  ] as const) {
+    world.to.put(`${OLD.prefix}/${name}`, json(body));
+  }
+  world.target.registered['snapferry-run1'] = { type: 's3', settings: { readonly: true } };
+  world.target.indexList.push(anIndex('logs-1', { uuid: 'restored' }));
+  world.to.put('to/index-4', Buffer.from('published'));
+  return world;
+}
+
+test('a closed migration is taken over with its claims, proofs and records, and its registrations go', async () => {
+  const world = await terminated();
+  const { warnings } = await start(world);
+  expect(warnings[0]).toBe("Took over from migration 'move-logs': its claims, 2 files of proofs, and what it restored");
+  for (const key of [
+    locationOwnerKey('snapferry-work', 'to'),
+    indexOwnerKey('snapferry-work', 'uuid-of-ali', 'logs-1'),
+    indexOwnerKey('snapferry-work', 'uuid-of-ali', 'logs-2'),
+  ]) {
+    expect(ownerOf(world, key)).toEqual({ migration: 'next', firstRunId: 'run-2' });
+  }
+  const proofs = [];
+  for await (const proof of proofsBefore(world.to, NEW, { round: 0, attempt: 1 }, aContext())) proofs.push(proof.key);
+  expect(proofs).toEqual(['old', 'older round, newer file']);
+  for (const name of ['restored/logs-1.json', 'left/s.json', 'published/index-4', 'snapshots/s.json']) {
+    expect(world.to.blobs.get(`${NEW.prefix}/${name}`)).toEqual(world.to.blobs.get(`${OLD.prefix}/${name}`));
+  }
+  expect(world.target.registered).toEqual({});
+});
+
+test('an attempt that was cut off in between is completed by the next', async () => {
+  const world = await terminated();
+  world.to.inject({ call: 'write', nth: 4, effect: 'unavailable' });
+  await expect(start(world)).rejects.toThrow();
+  expect((await start(world)).warnings[0]).toContain('Took over');
+});
+
+test('one that was aborted, whose claims are free, is taken over as well', async () => {
+  const world = await terminated();
+  for (const key of [...world.to.blobs.keys()].filter((name) => name.includes('/owners/'))) world.to.blobs.delete(key);
+  await start(world);
+  expect(ownerOf(world, locationOwnerKey('snapferry-work', 'to'))).toMatchObject({ migration: 'next' });
+});
+
+test.each<[string, (world: World) => void, RegExp]>([
+  ['still runs', (world) => void world.running.push('move-logs'), /'move-logs' still runs: abort it/],
+  ['still holds a freeze', (world) => void world.to.put(OLD.freeze(1).record, json({})), /still holds freeze 1: wait/],
+  [
+    'was committed',
+    (world) => {
+      world.to.put(OLD.freeze(1).record, json({}));
+      world.to.put(OLD.freeze(1).outcome, json({ outcome: 'committed' }));
+    },
+    /was committed: clients may write on the target/,
+  ],
+  [
+    'has a transfer that runs',
+    (world) => void world.running.push('move-logs/round-1-a2'),
+    /still has a transfer that runs/,
+  ],
+])('one that %s is refused, and keeps its claims', async (_, change, says) => {
+  const world = await terminated();
+  change(world);
+  await expect(start(world)).rejects.toThrow(ConfigurationError);
+  await expect(start(world)).rejects.toThrow(says);
+  expect(ownerOf(world, locationOwnerKey('snapferry-work', 'to'))).toMatchObject({ migration: 'move-logs' });
+});
+
+test('an unknown one, or one between other places, is refused', async () => {
+  const world = await terminated();
+  await expect(start(world, { adopt: 'nobody' })).rejects.toThrow("no migration 'nobody' has work files");
+  const repository = { source: { store: 's3', basePath: 'from' }, target: { store: 'oss', basePath: 'elsewhere' } };
+  await expect(start(world, { repository })).rejects.toThrow('had another repository.target');
+});
+
+test('what a third migration has claimed since is not taken from it', async () => {
+  const world = await terminated();
+  world.to.put(locationOwnerKey('snapferry-work', 'to'), json({ migration: 'third', firstRunId: 'run-3' }));
+  await expect(start(world)).rejects.toThrow("belongs to migration 'third'");
+});
