@@ -1,5 +1,9 @@
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { check } from '../../src/cli/check';
+import { loadConfig } from '../../src/config';
+import { ConfigurationError } from '../../src/domain/errors';
+import type { Finding } from '../../src/steps/findings';
 import { Ferry } from '../support/ferry';
 import { testServers } from '../support/temporal';
 import { http, Writers } from '../support/writers';
@@ -81,6 +85,27 @@ async function refusalOf(args: unknown[]): Promise<string> {
   return failure;
 }
 
+/** What `snapferry check` says of such a plan: every finding that refuses it, or why it cannot even be read. */
+async function checked(changes: Readonly<Record<string, unknown>>): Promise<string> {
+  const file = path.join(ferry.dir, 'checked.json');
+  writeFileSync(file, JSON.stringify(plan(changes)[0]));
+  const lines: string[] = [];
+  const failure: unknown = await check(
+    file,
+    await loadConfig(ferry.environment()),
+    { json: true },
+    (line) => lines.push(line),
+    new AbortController().signal,
+  ).catch((error: unknown) => error);
+  if (lines.length === 0) return failure instanceof Error ? failure.message : 'it found nothing';
+  expect(failure).toBeInstanceOf(ConfigurationError);
+  const { findings } = JSON.parse(lines.join('')) as { findings: Finding[] };
+  return findings
+    .filter(({ verdict }) => verdict === 'refused')
+    .map(({ seen, remedy = '' }) => `${seen}: ${remedy}`)
+    .join('\n');
+}
+
 const plan = (changes: Readonly<Record<string, unknown>>) => [{ ...ferry.plan, ...changes }];
 const places = (from: object, to: object = {}) => ({
   repository: {
@@ -109,7 +134,7 @@ test.each<[string, Readonly<Record<string, unknown>>, RegExp[]]>([
   [
     'a target older than the source',
     { source: 'target', target: 'source', indices: ['bad-other'] },
-    [/5\.5\.2.*5\.6\.16.*must not be older. Upgrade it/],
+    [/5\.5\.2.*5\.6\.16.*must not be older: upgrade it/],
   ],
   ['one cluster under two names', { target: 'source-again' }, [/'source' and 'source-again' are the same cluster/]],
   ['a base path with a leading slash', places({ basePath: '/from' }), [/repository\.source\.basePath.*slash/]],
@@ -135,6 +160,9 @@ test.each<[string, Readonly<Record<string, unknown>>, RegExp[]]>([
   const message = await refusalOf(plan(changes));
   for (const sentence of sentences) expect(message).toMatch(sentence);
   expect(message).not.toContain(s3.secretAccessKey);
+  const said = await checked(changes);
+  for (const sentence of sentences) expect(said).toMatch(sentence);
+  expect(said).not.toContain(s3.secretAccessKey);
 });
 
 test.each<[string, (fine: unknown) => unknown[], RegExp]>([
