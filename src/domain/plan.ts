@@ -30,7 +30,7 @@ export interface ResolvedPlan {
   /** The clusters' own, in bytes per second and node; not what transfers keep to. */
   readonly throttles: Throttles;
   readonly restore: {
-    readonly strategy: 'close';
+    readonly strategy: 'close' | 'replace' | 'alias';
     readonly everyRound: boolean;
     /** Name or pattern of source indices -> their name on the target, with as many `*`. */
     readonly rename: Readonly<Record<string, string>>;
@@ -401,7 +401,13 @@ const renames = z
   .describe('Source index -> its name on the target; one * on each side, or none. A plain name wins over a pattern.');
 
 const restore = z.strictObject({
-  strategy: choice(['close', 'replace', 'alias'], ['close']).default('close'),
+  strategy: z
+    .enum(['close', 'replace', 'alias'])
+    .default('close')
+    .describe(
+      'close: over the index of the last round, only what changed. replace: that one is deleted first. ' +
+        'alias: beside it under a name of the round, and the name of the index becomes an alias at the switchover.',
+    ),
   everyRound: z.boolean().default(true).describe('false: only after the baseline and the last round.'),
   rename: renames,
   settings: z

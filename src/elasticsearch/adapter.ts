@@ -6,6 +6,7 @@ import type * as port from './cluster';
 import type { ClusterConnection } from './connection';
 import { readAfter, readById, readPages, readSearch } from './documents';
 import { errorOf, readRefusal } from './failures';
+import type { Refusal } from './failures';
 import { Http, PROMPT_MS } from './http';
 import type { Call } from './http';
 import { readInfo } from './identity';
@@ -128,7 +129,12 @@ class HttpCluster implements OpenedCluster {
 
   async deleteIndices(names: readonly string[], signal: AbortSignal): Promise<void> {
     for (const { path } of nameGroups(names)) {
-      await this.http.change({ method: 'DELETE', path: `/${path}?${LENIENT}` }, signal);
+      const call: Call = { method: 'DELETE', path: `/${path}?${LENIENT}` };
+      const attempt = await this.http.attempt<{ readonly acknowledged?: boolean }>(call, signal);
+      if (!attempt.ok) throw this.unlessInUse(call, attempt);
+      if (attempt.body.acknowledged === false) {
+        throw new UnavailableError('The cluster has not deleted every index yet', { subject: this.http.subject(call) });
+      }
     }
   }
 
@@ -358,18 +364,22 @@ class HttpCluster implements OpenedCluster {
     };
     const call: Call = { method: 'POST', path: `/${path}/_close` };
     const attempt = await this.http.attempt<Answer>(call, signal);
-    if (!attempt.ok) {
-      // 400 "Cannot close indices that are being restored" (all versions): over in a while. Our request has no other
-      // argument that could be illegal.
-      const isRestoring = attempt.refusal.type === 'illegal_argument_exception';
-      throw isRestoring ? errorOf({ ...attempt.refusal, status: 503 }, this.http.subject(call)) : attempt.error;
-    }
+    if (!attempt.ok) throw this.unlessInUse(call, attempt);
     const { acknowledged, indices = {} } = attempt.body; // the list: since 7.2, and only of those that were open
     const open = Object.keys(indices).filter((name) => indices[name]?.closed === false);
     if (acknowledged !== false && open.length === 0) return;
     throw new UnavailableError('The cluster has not closed every index yet', {
       subject: { ...this.http.subject(call), indices: open.slice(0, 5).join(',') || undefined },
     });
+  }
+
+  /**
+   * 400 "Cannot close indices that are being restored" (all versions), "Cannot delete indices that are being
+   * snapshotted" (5.x, 6.x): over in a while. Our requests have no other argument that could be illegal.
+   */
+  private unlessInUse(call: Call, { refusal, error }: { readonly refusal: Refusal; readonly error: Error }): Error {
+    const isInUse = refusal.type === 'illegal_argument_exception';
+    return isInUse ? errorOf({ ...refusal, status: 503 }, this.http.subject(call)) : error;
   }
 
   /**

@@ -16,7 +16,7 @@ export interface NeededCall {
   /** Without it a migration runs, but preflight cannot judge all of the plan. */
   readonly isAdvisory?: true;
   /** Only for a plan with this. */
-  readonly onlyFor?: 'documents' | 'recoveryThrottle' | 'ourRegistration';
+  readonly onlyFor?: 'documents' | 'recoveryThrottle' | 'ourRegistration' | 'closing' | 'deleting';
   /**
    * How preflight asks whether it is permitted: names are such that nobody has, so that nothing changes. Undefined where
    * preflight makes the call anyway.
@@ -111,7 +111,13 @@ export const CALLS = {
   },
   close: {
     ...{ method: 'POST', path: '/*/_close', statement: 'CloseIndices', sides: TARGET, probe: {} },
+    ...{ onlyFor: 'closing' },
     why: 'a round restores over what the last one left, which must be closed for it',
+  },
+  delete: {
+    ...{ method: 'DELETE', path: '/*', statement: 'DeleteIndices', sides: TARGET, probe: {} },
+    ...{ onlyFor: 'deleting' },
+    why: 'a round deletes what the last one left',
   },
   refresh: {
     ...{ method: 'POST', path: '/*/_refresh', statement: 'RefreshIndices', sides: BOTH, probe: {} },

@@ -47,7 +47,7 @@ export interface Cluster {
   mappings(names: readonly string[], signal: AbortSignal): Promise<Readonly<Record<string, unknown>>>;
 
   close(names: readonly string[], signal: AbortSignal): Promise<void>;
-  /** For good. One that is gone is no error. */
+  /** For good. One that is gone is no error. In use by a snapshot: `UnavailableError`. */
   deleteIndices(names: readonly string[], signal: AbortSignal): Promise<void>;
 
   /** `undefined` when no repository of that name is registered. Secrets are as the cluster shows them: filtered. */

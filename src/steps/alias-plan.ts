@@ -1,4 +1,5 @@
-import { nameOnTarget } from '../domain/target-names';
+import { indexOnTarget, nameOnTarget } from '../domain/target-names';
+import type { ResolvedPlan } from '../domain/plan';
 import type { AliasAction, AliasDefinition, Cluster, IndexInfo } from '../elasticsearch/cluster';
 import type { Migration } from './migration';
 
@@ -28,10 +29,11 @@ export interface AliasObstacle {
 export async function planAliases(
   migration: Migration,
   names: readonly string[],
+  round: number,
   signal: AbortSignal,
 ): Promise<AliasPlan> {
   const { plan, source, target } = migration;
-  const onTarget = new Map(names.map((name) => [name, nameOnTarget(plan.restore, name)]));
+  const onTarget = new Map(names.map((name) => [name, indexOnTarget(plan.restore, name, round)]));
   const ours = [...onTarget.values()];
   const taken = plan.restore.aliases === 'switchover';
   const planned = plan.cutover.switchover.aliases;
@@ -40,14 +42,31 @@ export async function planAliases(
     planned,
     onTarget,
   );
-  if (wanted.size === 0) return { actions: [], wanted, obstacles: [] };
   const indices = await target.indices(signal);
+  for (const [alias, index] of taken ? ownNames(plan, names, onTarget, indices) : []) {
+    if (!wanted.has(alias)) wanted.set(alias, new Map([[index, {}]]));
+  }
+  if (wanted.size === 0) return { actions: [], wanted, obstacles: [] };
   const held = await aliasesOf(target, ours, indices, signal);
   return {
     actions: actionsFor(wanted, held, Object.keys(planned)),
     wanted,
     obstacles: obstaclesTo(wanted, await target.allAliases(signal), indices, new Set(ours)),
   };
+}
+
+/** With strategy `alias` clients find an index under its own name by an alias, where no index has that name. */
+function ownNames(
+  plan: ResolvedPlan,
+  names: readonly string[],
+  onTarget: ReadonlyMap<string, string>,
+  indices: readonly IndexInfo[],
+): (readonly [string, string])[] {
+  if (plan.restore.strategy !== 'alias') return [];
+  const taken = new Set(indices.map(({ name }) => name));
+  return names
+    .map((name) => [nameOnTarget(plan.restore, name), onTarget.get(name) as string] as const)
+    .filter(([alias]) => !taken.has(alias));
 }
 
 async function aliasesOf(
@@ -71,7 +90,7 @@ function wantedAliases(
   fromSource: AliasesByIndex,
   planned: Readonly<Record<string, string>>,
   onTarget: ReadonlyMap<string, string>,
-): AliasPlan['wanted'] {
+): Map<string, Map<string, AliasDefinition>> {
   const wanted = new Map<string, Map<string, AliasDefinition>>();
   for (const [index, aliases] of Object.entries(fromSource)) {
     for (const [alias, definition] of Object.entries(aliases)) {

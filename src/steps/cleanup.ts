@@ -10,8 +10,8 @@ import { createJson, readJson, requireJson } from './files';
 import { indicesByName, showsBlock } from './frozen-source';
 import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
-import { claimantOf, indexKey, readIndexOwner, releaseOwnership } from './ownership';
-import { mapInParallel } from '../storage/parallel';
+import { claimantOf, claimedIndices, releaseOwnership } from './ownership';
+import type { ClaimedIndex } from './ownership';
 import { removeRegistration } from './registration';
 import { putThrottleBack } from './throttle';
 import { abandonUploads } from './uploads';
@@ -21,7 +21,6 @@ import type { IndexOwner, ManifestFile } from './work-files';
 
 const REMAINS_AT_MOST = 20;
 const NAMED_AT_MOST = 10;
-const OWNERS_AT_ONCE = 16;
 const ABORT_TIMEOUT_MS = 30_000;
 /** Of an index, or of a snapshot whose shards must stop first. */
 const DELETE_TIMEOUT_MS = 180_000;
@@ -38,7 +37,7 @@ const PROGRESS_EVERY = 10_000;
 export async function cleanUp(deps: StepDeps, input: CleanUpInput, context: StepContext): Promise<CleanUpResult> {
   const migration = await openMigration(deps, input.plan, context);
   const key = `${migration.keys.prefix}/cleaned.json`;
-  const indices = await claimedIndices(migration, context.signal);
+  const indices = await claimedIndices(claimantOf(migration), context.signal);
   const before = await readJson<CleanUpResult>(migration.targetStore, key, context.signal);
   if (before === undefined) {
     const remains = await new CleaningUp(migration, input, indices, context).run();
@@ -49,28 +48,6 @@ export async function cleanUp(deps: StepDeps, input: CleanUpInput, context: Step
   const claims = { basePath, indices: indices.map(({ name }) => name) };
   await releaseOwnership(claimantOf(migration), claims, context.signal);
   return requireJson<CleanUpResult>(migration.targetStore, key, context.signal);
-}
-
-interface ClaimedIndex extends IndexOwner {
-  readonly name: string;
-}
-
-/** Every target index this migration ever claimed, also those that left its scope. */
-async function claimedIndices(migration: Migration, signal: AbortSignal): Promise<ClaimedIndex[]> {
-  const claimant = claimantOf(migration);
-  // The key of the empty name, without what follows the name.
-  const prefix = indexKey(claimant, '').replace(/\/owner\.json$/, '');
-  const names: string[] = [];
-  for await (const { key } of claimant.store.list(prefix, signal)) {
-    names.push(decodeURIComponent(key.slice(prefix.length).split('/')[0] ?? ''));
-  }
-  const owners = await mapInParallel(names, OWNERS_AT_ONCE, signal, (name, either) =>
-    readIndexOwner(claimant, name, either),
-  );
-  return names.flatMap((name, at) => {
-    const owner = owners[at];
-    return owner?.firstRunId === claimant.firstRunId ? [{ name, ...owner }] : [];
-  });
 }
 
 class CleaningUp {

@@ -89,6 +89,7 @@ export async function checkIndices(
     const { name } = index;
     for (const objection of onSource(index, settings[name] ?? {})) findings.refuse('indices', name, objection);
     for (const objection of onTarget(index, there)) findings.refuse('target', name, objection);
+    if (ends.naming.strategy === 'alias') warnOfOwnName(nameOnTarget(ends.naming, name), there, findings);
     for (const objection of checkIndexVersion(name, index.createdVersionId, ends.targetInfo)) {
       findings.refuse('indices', name, objection);
     }
@@ -165,13 +166,23 @@ function onTarget(index: IndexInfo, survey: TargetSurvey): Objection[] {
     ];
   }
   const existing = survey.indices.get(name);
-  if (existing === undefined || owner?.uuids?.includes(existing.uuid) === true) return [];
+  // With strategy `alias` nothing is restored over it; only the alias of its name will be missing.
+  if (existing === undefined || survey.naming.strategy === 'alias' || owner?.uuids?.includes(existing.uuid) === true)
+    return [];
   return [
     {
       seen: `The target has an index '${name}' already (${existing.open ? 'open' : 'closed'}), which is a stranger's`,
       remedy: `it is never restored over. Remove it there yourself, or leave out "${index.name}"`,
     },
   ];
+}
+
+function warnOfOwnName(name: string, { indices }: TargetSurvey, findings: Findings): void {
+  if (!indices.has(name)) return;
+  findings.warn('target', name, {
+    seen: `The target has an index '${name}', so that name can not become an alias of what we restore`,
+    remedy: 'remove or rename it before the switchover, or let clients use another alias',
+  });
 }
 
 export function scoped({ name, uuid, shards, replicas, createdVersionId }: IndexInfo): ScopedIndex {

@@ -123,7 +123,13 @@ class Checks {
       });
     }
     for (const objection of checkVersions({ source, target })) findings.refuse('clusters', plan.target, objection);
-    if (restoresInFull(target)) {
+    const { strategy } = plan.restore;
+    if (strategy !== 'close') {
+      findings.warn('clusters', plan.target, {
+        seen: `restore.strategy "${strategy}" restores every index in full in every round and in the freeze`,
+        remedy: 'forecast the freeze by the size of the indices, or use "close" where the target permits it',
+      });
+    } else if (restoresInFull(target)) {
       const version = parseVersion(target);
       findings.warn('clusters', plan.target, {
         seen:
@@ -190,7 +196,7 @@ class Checks {
       const settings = await checkIndices(indices, ends, findings, context.signal);
       await checkDataStreams(plan, source, indices, findings, context.signal);
       await checkNeeds(indices, settings, this.ends, findings, context.signal);
-      await checkRoom(indices, ends.target, findings, context.signal);
+      await checkRoom(plan, indices, ends.target, findings, context.signal);
       return matching;
     });
   }

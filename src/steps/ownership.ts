@@ -2,7 +2,7 @@ import { ConfigurationError } from '../domain/errors';
 import { indexOwnerKey, locationOwnerKey, WorkKeys } from '../domain/names';
 import { sentenceOf } from '../domain/objections';
 import type { Objection } from '../domain/objections';
-import { inParallel } from '../storage/parallel';
+import { inParallel, mapInParallel } from '../storage/parallel';
 import type { Store } from '../storage/store';
 import type { StepContext } from './context';
 import { createJson, readJson, writeJson } from './files';
@@ -15,6 +15,8 @@ import type { IndexOwner, OwnerFile, RestoredFile } from './work-files';
  */
 
 const RELEASED_AT_ONCE = 16;
+/** Owner files are one small read each. */
+const OWNERS_AT_ONCE = 16;
 
 /** A migration as far as claims go; preflight makes claims before there is a `Migration`. */
 export interface Claimant {
@@ -123,6 +125,27 @@ export async function recordRestored(
 async function writeRestored(claimant: Claimant, index: string, file: RestoredFile, signal: AbortSignal) {
   const { work, firstRunId, store } = claimant;
   await writeJson(store, WorkKeys.of(work, firstRunId).restored(index), file, signal);
+}
+
+export interface ClaimedIndex extends IndexOwner {
+  readonly name: string;
+}
+
+/** Every target index this claimant ever claimed and has not given back, also those that left its scope. */
+export async function claimedIndices(claimant: Claimant, signal: AbortSignal): Promise<ClaimedIndex[]> {
+  // The key of the empty name, without what follows the name.
+  const prefix = indexKey(claimant, '').replace(/\/owner\.json$/, '');
+  const names: string[] = [];
+  for await (const { key } of claimant.store.list(prefix, signal)) {
+    names.push(decodeURIComponent(key.slice(prefix.length).split('/')[0] ?? ''));
+  }
+  const owners = await mapInParallel(names, OWNERS_AT_ONCE, signal, (name, either) =>
+    readIndexOwner(claimant, name, either),
+  );
+  return names.flatMap((name, at) => {
+    const owner = owners[at];
+    return owner?.firstRunId === claimant.firstRunId ? [{ name, ...owner }] : [];
+  });
 }
 
 /** What to give back: claims that are not ours are left alone. */

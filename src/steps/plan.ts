@@ -305,13 +305,13 @@ function manifestFile(manifest: Manifest, repository: RepositoryData, blobsDiges
 
 /** What the target must fetch, by the rule of its version, given the round it was restored from last. */
 async function fetchBytes(
-  { targetStore, keys, clusters }: Migration,
+  { targetStore, keys, clusters, plan }: Migration,
   manifest: Manifest,
   { restored }: PlanTransferInput,
   { signal }: StepContext,
 ): Promise<number> {
   const before =
-    restored === undefined
+    restored === undefined || plan.restore.strategy !== 'close'
       ? undefined
       : await readJson<ManifestFile>(targetStore, keys.round(restored.round, restored.attempt).manifest, signal);
   const rule = hasFeaturesOf('7.16', clusters.target) && clusters.target.distribution !== 'opensearch';

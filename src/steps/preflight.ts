@@ -154,7 +154,7 @@ function settingsOf(plan: ResolvedPlan, searchAttributes: readonly string[]): Se
     freezeAtMostMs: cutover.freezeAtMostMs,
     approval: cutover.approval,
     replicas: cutover.replicas,
-    switchAliases: restore.aliases === 'switchover' || Object.keys(cutover.switchover.aliases).length > 0,
+    switchAliases: restore.aliases !== 'none' || Object.keys(cutover.switchover.aliases).length > 0,
     ...(plan.notify === undefined ? {} : { notify: true }),
     ...(cutover.switchover.webhook === undefined ? {} : { webhook: true }),
     ...(cutover.watchMs === undefined ? {} : { watchMs: cutover.watchMs }),

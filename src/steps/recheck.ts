@@ -4,7 +4,7 @@ import type { Ledger } from '../domain/ledger';
 import { below } from '../domain/names';
 import { resolvePatterns } from '../domain/patterns';
 import { isShared } from '../domain/plan';
-import { nameOnTarget } from '../domain/target-names';
+import { indexOnTarget } from '../domain/target-names';
 import { indexLatestKey } from '../repository';
 import type { ManifestBlob } from '../repository';
 import { differingBlocks } from './block';
@@ -55,7 +55,7 @@ async function refuseChangedTarget(migration: Migration, input: RecheckInput, si
   const { target, targetStore, keys } = migration;
   const round = keys.round(input.round, input.attempt);
   const { snapshot, indices } = await requireJson<ManifestFile>(targetStore, round.manifest, signal);
-  const onTarget = (name: string) => nameOnTarget(migration.plan.restore, name);
+  const onTarget = (name: string) => indexOnTarget(migration.plan.restore, name, input.round);
   const left = await readLeft(migration, new Map(indices.map(({ name }) => [onTarget(name), snapshot.name])), signal);
   const ledger = await readJson<Ledger>(targetStore, round.ledger, signal);
   const waived = new Set([...indicesWithWaivedDocuments(ledger?.rows ?? [])].map(onTarget));

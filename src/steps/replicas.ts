@@ -1,6 +1,6 @@
 import { VerificationFailedError } from '../domain/errors';
 import type { ReplicasInput, ReplicasResult } from '../domain/exchange';
-import { nameOnTarget } from '../domain/target-names';
+import { indexOnTarget } from '../domain/target-names';
 import type { IndexHealth } from '../elasticsearch/cluster';
 import type { ManifestIndex } from '../repository';
 import { assertMayAct } from './context';
@@ -35,7 +35,7 @@ export async function buildReplicas(
   const keys = migration.keys.round(input.round, input.attempt);
   const scope = await requireJson<ScopeFile>(migration.targetStore, keys.scope, context.signal);
   const manifest = await requireJson<ManifestFile>(migration.targetStore, keys.manifest, context.signal);
-  const wanted = copiesByIndex(migration, scope, manifest);
+  const wanted = copiesByIndex(migration, input.round, scope, manifest);
   await setCopies(migration, wanted, context);
   const names = [...wanted.keys()];
   const note = input.wait && names.length > 0 ? await awaitCopies(migration, names, context) : undefined;
@@ -45,11 +45,16 @@ export async function buildReplicas(
 type Wanted = Readonly<Record<string, string | number | null>>;
 
 /** By their names on the target. */
-function copiesByIndex({ plan }: Migration, scope: ScopeFile, manifest: ManifestFile): ReadonlyMap<string, Wanted> {
+function copiesByIndex(
+  { plan }: Migration,
+  round: number,
+  scope: ScopeFile,
+  manifest: ManifestFile,
+): ReadonlyMap<string, Wanted> {
   const manifestOf = new Map(manifest.indices.map((index) => [index.name, index]));
   return new Map(
     scope.indices.map((index) => [
-      nameOnTarget(plan.restore, index.name),
+      indexOnTarget(plan.restore, index.name, round),
       wantedFor(index, manifestOf.get(index.name), plan.restore.settings),
     ]),
   );

@@ -1,7 +1,7 @@
 import type { FreezeOutcome, ReportInput, ReportPlace } from '../domain/exchange';
 import type { Ledger, LedgerRow, Level } from '../domain/ledger';
 import { matchesPattern } from '../domain/patterns';
-import { nameOnTarget } from '../domain/target-names';
+import { indexOnTarget } from '../domain/target-names';
 import { payload } from '../storage';
 import type { StepContext } from './context';
 import { digestOf, readBytes, readJson, writeJson } from './files';
@@ -144,7 +144,7 @@ async function reportedIndices(
   return (manifest?.indices ?? []).map(({ name, settings }) => {
     const own = rows.filter((row) => row.index === name);
     const counted = own.find(({ check }) => check === 'documents');
-    const onTarget = nameOnTarget(plan.restore, name);
+    const onTarget = indexOnTarget(plan.restore, name, final.round);
     return {
       name,
       ...(onTarget === name ? {} : { onTarget }),

@@ -1,15 +1,26 @@
 import { ConfigurationError, UnavailableError, VerificationFailedError } from '../domain/errors';
 import type { RestoreInput, RestoreResult } from '../domain/exchange';
-import { nameOnTarget, restoreGroups } from '../domain/target-names';
+import { indexOnTarget, nameOnTarget, restoreGroups, roundOf } from '../domain/target-names';
 import type { RestoreGroup } from '../domain/target-names';
 import type { IndexInfo, RestoreRequest, ShardRecovery } from '../elasticsearch/cluster';
 import type { ManifestIndex } from '../repository';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
 import { requireJson } from './files';
+import { indicesByName } from './frozen-source';
 import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
-import { assertOwnsLocation, claimantOf, recordRestored, recordRestoring, requireOwnIndex } from './ownership';
+import {
+  assertOwnsLocation,
+  claimantOf,
+  claimedIndices,
+  claimIndex,
+  recordRestored,
+  recordRestoring,
+  releaseOwnership,
+  requireOwnIndex,
+} from './ownership';
+import type { ClaimedIndex } from './ownership';
 import { inParallel, mapInParallel } from '../storage/parallel';
 import { Polling } from './pause';
 import { registerTarget } from './registration';
@@ -21,6 +32,7 @@ import type { ManifestFile, IndexOwner } from './work-files';
 /** A node that is busy with shard work answers `_snapshot` and `_restore` after 100 s. */
 const RESTORE_TIMEOUT_MS = 180_000;
 const CLOSE_TIMEOUT_MS = 60_000;
+const CLAIM_TIMEOUT_MS = 30_000;
 /** Elasticsearch retries a missing blob by itself for seconds; corruption fails for good at the first attempt. */
 const RED_PATIENCE_MS = 30_000;
 /** A node that restarts takes its recoveries with it. More than that is no accident. */
@@ -47,7 +59,7 @@ export async function restore(deps: StepDeps, input: RestoreInput, context: Step
     });
   }
   await assertOwnsLocation(migration, context);
-  return new Restoring(deps, migration, manifest, context).run();
+  return new Restoring(deps, migration, manifest, input.round, context).run();
 }
 
 class Restoring {
@@ -57,6 +69,10 @@ class Restoring {
   private readonly manifestOf: ReadonlyMap<string, ManifestIndex>;
   private readonly groups: readonly RestoreGroup[];
   private owners: ReadonlyMap<string, IndexOwner> = new Map();
+  /** With strategy `alias`: what rounds before have restored of the same indices. */
+  private older: readonly ClaimedIndex[] = [];
+  /** All that is on the target, as last seen. */
+  private infos: ReadonlyMap<string, IndexInfo> = new Map();
   private readonly recordedUuids = new Map<string, Set<string>>();
   private registered = false;
   private guarded = false;
@@ -65,6 +81,7 @@ class Restoring {
     private readonly deps: StepDeps,
     private readonly migration: Migration,
     private readonly manifest: ManifestFile,
+    private readonly round: number,
     private readonly context: StepContext,
   ) {
     this.origin = { repository: migration.registrations.target.name, snapshot: manifest.snapshot.name };
@@ -74,9 +91,10 @@ class Restoring {
     this.groups = restoreGroups(
       naming,
       manifest.indices.map(({ name }) => name),
+      round,
     );
     this.watched = manifest.indices.map(({ name, shards }) => ({
-      name: nameOnTarget(naming, name),
+      name: indexOnTarget(naming, name, round),
       source: name,
       shards: shards.length,
       doneShards: new Map<number, ShardRecovery>(),
@@ -87,11 +105,12 @@ class Restoring {
   }
 
   async run(): Promise<RestoreResult> {
+    if (this.migration.plan.restore.strategy === 'alias') await this.claimOfRound();
     await this.readOwners();
     const polling = new Polling(this.context.signal);
     for (;;) {
       const { sights, judged } = await this.look();
-      await this.guard(sights);
+      await this.guard();
       const group = this.nextGroup(judged);
       if (group !== undefined) await this.request(group, this.wantedOf(group, judged), sights);
       await this.explainRed(judged);
@@ -99,6 +118,25 @@ class Restoring {
       if (this.watched.every(({ name }) => judged.get(name) === 'done')) return this.end(sights);
       await polling.pause();
     }
+  }
+
+  /** The names that clients will find are claimed since preflight; those of a round are when it restores. */
+  private async claimOfRound(): Promise<void> {
+    const { claimant } = this;
+    const { signal } = this.context;
+    const names = this.watched.map(({ source }) => nameOnTarget(this.migration.plan.restore, source));
+    await inParallel(names, OWNERS_AT_ONCE, signal, async (name, either) => {
+      await requireOwnIndex(claimant, name, either);
+    });
+    assertMayAct(this.context, CLAIM_TIMEOUT_MS);
+    await inParallel(this.watched, OWNERS_AT_ONCE, signal, async ({ name }, either) => {
+      await claimIndex(claimant, name, either);
+    });
+    const wanted = new Set(names);
+    this.older = (await claimedIndices(claimant, signal)).filter((claimed) => {
+      const of = roundOf(claimed.name);
+      return of !== undefined && wanted.has(of.name) && of.round < this.round;
+    });
   }
 
   private async readOwners(): Promise<void> {
@@ -117,7 +155,8 @@ class Restoring {
   private async look(): Promise<{ sights: Map<string, Sight>; judged: Map<string, Judgement> }> {
     const { target } = this.migration;
     const { signal } = this.context;
-    const infos = new Map((await target.indices(signal)).map((info) => [info.name, info]));
+    const infos = await indicesByName(target, signal);
+    this.infos = infos;
     const open = this.watched.map(({ name }) => name).filter((name) => infos.get(name)?.open === true);
     const health = open.length === 0 ? {} : await target.health(open, signal);
     const recoveries = open.length === 0 ? [] : await target.recoveries(open, signal);
@@ -132,16 +171,17 @@ class Restoring {
   }
 
   /** Once, before anything is closed or restored over. What this very restore was requested for is in its hands already. */
-  private async guard(sights: ReadonlyMap<string, Sight>): Promise<void> {
+  private async guard(): Promise<void> {
     if (this.guarded) return;
     const { signal } = this.context;
-    const before = [...this.owners].flatMap(([name, { restoring }]) =>
+    const older = this.older.map((owner) => [owner.name, owner] as const);
+    const before = [...this.owners, ...older].flatMap(([name, { restoring }]) =>
       restoring === undefined || restoring.snapshot === this.origin.snapshot
         ? []
         : [[name, restoring.snapshot] as const],
     );
     const left = await readLeft(this.migration, new Map(before), signal);
-    const changes = await changesSince(this.migration.target, left, infosOf(sights), 'to be restored', signal);
+    const changes = await changesSince(this.migration.target, left, this.infos, 'to be restored', signal);
     refuseChanges(
       changes,
       this.migration.target.name,
@@ -212,7 +252,7 @@ class Restoring {
       recordRestoring(this.claimant, name, this.origin, signal),
     );
     const names = wanted.map(({ name }) => name);
-    await this.close(names.filter((name) => sights.get(name)?.info?.open === true));
+    await this.makeWay(names, sights);
     const { signal } = this.context;
     assertMayAct(this.context, RESTORE_TIMEOUT_MS);
     const sources = wanted.map(({ source }) => source);
@@ -254,10 +294,33 @@ class Restoring {
   }
 
   /** A stranger's index never gets here. `UnavailableError` while the target snapshots or restores one of them. */
-  private async close(names: readonly string[]): Promise<void> {
-    if (names.length === 0) return;
+  private async makeWay(names: readonly string[], sights: ReadonlyMap<string, Sight>): Promise<void> {
+    const { target, plan } = this.migration;
+    const isClosed = plan.restore.strategy === 'close';
+    const inTheWay = names.filter((name) => {
+      const info = sights.get(name)?.info;
+      return info !== undefined && (!isClosed || info.open);
+    });
+    if (inTheWay.length === 0) return;
     assertMayAct(this.context, CLOSE_TIMEOUT_MS);
-    await this.migration.target.close(names, this.context.signal);
+    if (isClosed) await target.close(inTheWay, this.context.signal);
+    else await target.deleteIndices(inTheWay, this.context.signal);
+  }
+
+  /** What rounds before have restored, once it is of no use: ours, and as we left it when this restore began. */
+  private async removeOlder(): Promise<void> {
+    const { signal } = this.context;
+    if (this.older.length === 0) return;
+    const infos = await indicesByName(this.migration.target, signal);
+    const ours = this.older.filter(({ name, uuids = [] }) => uuids.includes(infos.get(name)?.uuid ?? ''));
+    assertMayAct(this.context, CLOSE_TIMEOUT_MS);
+    if (ours.length > 0) {
+      await this.migration.target.deleteIndices(
+        ours.map(({ name }) => name),
+        signal,
+      );
+    }
+    await releaseOwnership(this.claimant, { indices: this.older.map(({ name }) => name) }, signal);
   }
 
   /** 5.x answers 200 for an index that is not in the snapshot, and restores nothing. */
@@ -305,6 +368,7 @@ class Restoring {
 
   private async end(sights: ReadonlyMap<string, Sight>): Promise<RestoreResult> {
     await recordLeft(this.migration, this.origin.snapshot, infosOf(sights), this.context);
+    await this.removeOlder();
     return this.result();
   }
 

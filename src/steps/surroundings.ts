@@ -19,12 +19,14 @@ interface Ends {
 const PROBES_AT_ONCE = 4;
 
 /** What of the table of calls a plan needs on that side. */
-export function wantedBy({ cutover, throttles, repository }: ResolvedPlan, side: 'source' | 'target') {
+export function wantedBy({ cutover, throttles, repository, restore }: ResolvedPlan, side: 'source' | 'target') {
   const { level, queries } = cutover.verify;
   return {
     documents: level !== 'counts' || queries.length > 0,
     ourRegistration: repository[side].name === undefined,
     recoveryThrottle: throttles.recoveryBytesPerSecond !== undefined,
+    closing: restore.strategy === 'close',
+    deleting: restore.strategy !== 'close',
   };
 }
 
@@ -63,7 +65,7 @@ function reportRefusal(cluster: Cluster, name: CallName, call: NeededCall, refus
     seen: `Cluster '${cluster.name}' refuses ${refusal} (${call.why})`,
     remedy:
       name === 'close'
-        ? 'grant it; Amazon Elasticsearch Service offers it from 7.4 on, so choose a newer target'
+        ? 'grant it; Amazon Elasticsearch Service offers it from 7.4 on: choose a newer target, or restore.strategy "replace"'
         : `grant this call to the credentials of the connections file (${statementOf(call.statement)})`,
   };
   if (call.isAdvisory) findings.warn('calls', cluster.name, objection);
@@ -237,6 +239,7 @@ const LOW_WATERMARK = 0.85;
 
 /** Whether the target has disk and shards for all copies of the indices. */
 export async function checkRoom(
+  { restore }: ResolvedPlan,
   indices: readonly IndexInfo[],
   target: Cluster,
   findings: Findings,
@@ -244,12 +247,17 @@ export async function checkRoom(
 ) {
   const room = await target.room(signal);
   if (room === undefined) return;
+  // With strategy `alias` the index of the last round, without replicas, stays until the new one is there.
+  const beside = restore.strategy === 'alias' ? 1 : 0;
   // Copies that no node may hold are not made.
   const copies = ({ replicas }: IndexInfo) => 1 + Math.min(replicas, room.nodes - 1);
-  const bytes = indices.reduce((sum, index) => sum + (index.primaryBytes ?? 0) * copies(index), 0);
-  const shards = indices.reduce((sum, { shards, replicas }) => sum + shards * (1 + replicas), 0);
+  const bytes = indices.reduce(
+    (sum, index) => sum + (index.primaryBytes ?? 0) * Math.max(copies(index), 1 + beside),
+    0,
+  );
+  const shards = indices.reduce((sum, { shards, replicas }) => sum + shards * (1 + Math.max(replicas, beside)), 0);
   const has = `${room.nodes} nodes, ${formatBytes(room.freeBytes)} free of ${formatBytes(room.totalBytes)}`;
-  const needs = `the indices with their replicas need ${formatBytes(bytes)}`;
+  const needs = `the indices with their replicas${beside === 0 ? '' : ', or two rounds beside each other,'} need ${formatBytes(bytes)}`;
   if (bytes > room.freeBytes) {
     findings.refuse('room', target.name, { seen: `The target has ${has}; ${needs}`, remedy: 'give it larger disks' });
   } else if (room.totalBytes - room.freeBytes + bytes > LOW_WATERMARK * room.totalBytes) {

@@ -1,6 +1,6 @@
 import { ConfigurationError, WritesNotBlockedError } from '../domain/errors';
 import type { FreezeRef, SwitchInput, SwitchResult } from '../domain/exchange';
-import { nameOnTarget } from '../domain/target-names';
+import { indexOnTarget } from '../domain/target-names';
 import { planAliases } from './alias-plan';
 import { recordAliases, recordSwitch } from './after-switch';
 import { assertMayAct } from './context';
@@ -24,7 +24,7 @@ export async function unblockTarget(deps: StepDeps, input: SwitchInput, context:
   const migration = await openMigration(deps, input.plan, context);
   await assertCommitted(migration, input, context.signal);
   const names = await roundIndices(migration, input, context.signal);
-  const onTarget = (name: string) => nameOnTarget(migration.plan.restore, name);
+  const onTarget = (name: string) => indexOnTarget(migration.plan.restore, name, input.round);
   await assertRestoredByUs(migration, names.map(onTarget), context.signal);
   const { record: key } = migration.keys.freeze(input.freeze);
   const record = await requireJson<FreezeRecord>(migration.targetStore, key, context.signal);
@@ -44,7 +44,7 @@ export async function switchAliases(deps: StepDeps, input: SwitchInput, context:
   const migration = await openMigration(deps, input.plan, context);
   await assertCommitted(migration, input, context.signal);
   const names = await roundIndices(migration, input, context.signal);
-  const { actions, obstacles } = await planAliases(migration, names, context.signal);
+  const { actions, obstacles } = await planAliases(migration, names, input.round, context.signal);
   if (obstacles.length > 0) {
     const sentences = obstacles.slice(0, 10).map(({ why }) => why);
     throw new ConfigurationError(`The aliases cannot be switched: ${sentences.join('; ')}`, {

@@ -12,7 +12,7 @@ import type {
   Level,
 } from '../domain/ledger';
 import type { RoundKeys } from '../domain/names';
-import { nameOnTarget } from '../domain/target-names';
+import { indexOnTarget, nameOnTarget } from '../domain/target-names';
 import type { Cluster, ClusterInfo } from '../elasticsearch/cluster';
 import type { ManifestIndex } from '../repository';
 import { mapInParallel } from '../storage/parallel';
@@ -71,7 +71,7 @@ export async function verify(deps: StepDeps, input: RoundRef, context: StepConte
   const [source, target, aliases] = await Promise.all([
     factsOf(migration.source, names, asNamed, telling),
     factsOf(migration.target, names, onTarget, telling),
-    planAliases(migration, names, context.signal),
+    planAliases(migration, names, input.round, context.signal),
   ]);
   const taken = await readJson<Fingerprints>(migration.targetStore, keys.fingerprints, context.signal);
   const rows = [
@@ -110,7 +110,7 @@ async function openRound(deps: StepDeps, input: RoundRef, context: StepContext):
   const scope = await requireJson<ScopeFile>(migration.targetStore, keys.scope, context.signal);
   const manifest = await requireJson<ManifestFile>(migration.targetStore, keys.manifest, context.signal);
   const manifestOf = new Map(manifest.indices.map((index) => [index.name, index]));
-  const onTarget = (name: string) => nameOnTarget(migration.plan.restore, name);
+  const onTarget = (name: string) => indexOnTarget(migration.plan.restore, name, input.round);
   return { migration, keys, names: scope.indices.map(({ name }) => name), onTarget, manifest, manifestOf };
 }
 
@@ -261,12 +261,13 @@ function expectations({ migration, manifestOf, onTarget }: Round, name: string, 
     typedMappings: { source: showsTypes(clusters.source), target: showsTypes(clusters.target) },
     manifestSegments: inSnapshot?.shards ?? [],
     plannedSettings: [...Object.keys(settings), ...dropSettings, ...ALWAYS_DROPPED],
-    aliases: aliasExpectation(migration, onTarget(name), inSnapshot?.aliases ?? [], aliases),
+    aliases: aliasExpectation(migration, name, onTarget(name), inSnapshot?.aliases ?? [], aliases),
   };
 }
 
 function aliasExpectation(
   { plan }: Migration,
+  name: string,
   index: string,
   inSnapshot: readonly string[],
   { wanted, obstacles }: AliasPlan,
@@ -275,7 +276,10 @@ function aliasExpectation(
   return {
     inSnapshot,
     willHave,
-    planned: Object.keys(plan.cutover.switchover.aliases),
+    planned: [
+      ...Object.keys(plan.cutover.switchover.aliases),
+      ...(plan.restore.strategy === 'alias' ? [nameOnTarget(plan.restore, name)] : []),
+    ],
     obstacles: obstacles.filter(({ alias }) => willHave.includes(alias)).map(({ why }) => why),
     taken: plan.restore.aliases === 'switchover',
   };

@@ -240,11 +240,24 @@ export function describeCluster(name: string, open: () => Promise<OpenedCluster>
       test('changes nothing, and reads nothing, for no names', async () => {
         await create('bystander');
         await cluster.close([], NEVER);
+        await cluster.deleteIndices([], NEVER);
         await cluster.updateSettings([], { 'index.blocks.write': true }, NEVER);
         expect(await cluster.addWriteBlock([], NEVER)).toBe(hasBlockCall ? 'blocked' : 'unsupported');
         expect(await cluster.settings([], NEVER)).toEqual({});
         expect(await cluster.health([], NEVER)).toEqual({});
         expect(await infoOf('bystander')).toMatchObject({ open: true, blocks: [] });
+      });
+
+      test('deleting one that is not there, open or closed, leaves the others alone', async () => {
+        for (const name of ['kept', 'gone', 'shut-and-gone']) await create(name);
+        await cluster.close(['shut-and-gone'], NEVER);
+        await cluster.deleteIndices(['gone', 'shut-and-gone', 'never-was'], NEVER);
+        await cluster.deleteIndices(['gone'], NEVER); // may be repeated
+        expect([await infoOf('kept'), await infoOf('gone'), await infoOf('shut-and-gone')]).toEqual([
+          expect.objectContaining({ open: true }),
+          undefined,
+          undefined,
+        ]);
       });
 
       test('a transient setting of the cluster is read as it was set, and is gone when it is removed', async () => {

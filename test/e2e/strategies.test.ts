@@ -9,7 +9,7 @@ const target = elasticsearch['5.6.16'] as string;
 let ferry: Ferry;
 afterEach(() => ferry.close());
 
-test('5.5.2 to 5.6.16: indices come under other names, by two rules, with every write', async () => {
+test('5.5.2 to 5.6.16: indices come under other names, each round in place of the last, with every write', async () => {
   const writers = new Writers(source, 5);
   await writers.createIndex('was-1', { number_of_shards: 2 }, { aliases: { 'was-live': {} } });
   await writers.createIndex('was-main', { number_of_shards: 1 });
@@ -20,7 +20,7 @@ test('5.5.2 to 5.6.16: indices come under other names, by two rules, with every 
     target,
     indices: ['was-*', 'stays'],
     plan: {
-      restore: { rename: { 'was-*': 'is-*', 'was-main': 'main' } },
+      restore: { strategy: 'replace', rename: { 'was-*': 'is-*', 'was-main': 'main' } },
       cutover: {
         approval: false,
         switchover: { aliases: { newest: 'was-main' } },

@@ -2,7 +2,7 @@ import type { Config } from '../../src/config';
 import type { PlanRef, RestoreInput } from '../../src/domain/exchange';
 import { indexOwnerKey, locationOwnerKey, WorkKeys } from '../../src/domain/names';
 import { parsePlan } from '../../src/domain/plan';
-import { nameOnTarget } from '../../src/domain/target-names';
+import { indexOnTarget, nameOnTarget } from '../../src/domain/target-names';
 import type { ManifestBlob, ManifestIndex } from '../../src/repository';
 import type { StepContext } from '../../src/steps/context';
 import { digestOf } from '../../src/steps/files';
@@ -124,7 +124,7 @@ export class AMigration {
   }
 
   /** The name of a source's index there. */
-  readonly onTarget = (index: string): string => nameOnTarget(this.file.plan.restore, index);
+  readonly onTarget = (index: string): string => indexOnTarget(this.file.plan.restore, index, 1);
 
   /** The target as it is after round 1: restored, blocked, recorded. */
   restored(): this {
@@ -220,7 +220,7 @@ export class AMigration {
       this.source.add(name, { shards, replicas });
       this.source.aliasMap[name] = Object.fromEntries(aliases.map((alias) => [alias, {}]));
       this.target.shardCounts[this.onTarget(name)] = shards;
-      this.claim(this.onTarget(name));
+      this.claim(nameOnTarget(this.file.plan.restore, name));
     }
     this.target.snapshots['snapferry-ours/snap'] = aSnapshot('snap', names);
     this.save(locationOwnerKey('snapferry-work', 'copy'), { migration: 'm', firstRunId: 'run-1' });

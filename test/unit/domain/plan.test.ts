@@ -120,7 +120,7 @@ describe('a plan', () => {
       indices: [],
       repository: { source: { store: 7 }, target: { basePath: '/x' }, wrok: 'w' },
       rounds: { every: 'soon', evry: '1m' },
-      restore: { strategy: 'alias', settings: { 'index.blocks.write': true } },
+      restore: { strategy: 'swap', settings: { 'index.blocks.write': true } },
       colour: 'red',
     });
     expect(message.replace('The plan is refused: ', '').split('; ').sort()).toEqual([
@@ -131,7 +131,7 @@ describe('a plan', () => {
       'repository.target.store: is required',
       'repository.wrok: is not a known key',
       'restore.settings["index.blocks.write"]: cannot be set by a plan',
-      "restore.strategy: 'alias' has not landed yet: use 'close'",
+      "restore.strategy: must be one of 'close', 'replace', 'alias'",
       'rounds.every: must be a duration such as 20s, 15m or 1h30m',
       'rounds.evry: is not a known key',
       'target: is the source too: a migration needs two clusters',
@@ -148,8 +148,6 @@ describe('a plan', () => {
 describe('a feature that has not landed is refused as such, by its path:', () => {
   it.each<[string, Record<string, unknown>]>([
     ['rounds.window', { rounds: { window: { from: '22:00', to: '06:00', timeZone: 'Asia/Singapore' } } }],
-    ['restore.strategy', { restore: { strategy: 'replace' } }],
-    ['restore.strategy', { restore: { strategy: 'alias' } }],
     ['restore.keepSettings', { restore: { keepSettings: ['index.lifecycle.*'] } }],
     ['restore.aliases', { restore: { aliases: 'everyRound' } }],
     ['cleanup.snapshots', { cleanup: { snapshots: 'delete' } }],

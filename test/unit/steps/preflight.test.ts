@@ -345,6 +345,34 @@ describe('preflight: names on the target', () => {
   });
 });
 
+describe('preflight: strategies', () => {
+  const by = (strategy: string) => anInput({ restore: { strategy } });
+
+  test('need the call by which the last round’s index goes, and tell what they cost', async () => {
+    const world = World.with('logs-1');
+    world.target.clusterInfo = { ...world.target.clusterInfo, version: '7.17.29' };
+    world.target.refused.close = 'POST /x/_close: not allowed';
+    expect(await refusal(world)).toContain('restore.strategy "replace"');
+    expect((await run(world, by('replace'))).warnings).toEqual([
+      expect.stringContaining('restore.strategy "replace" restores every index in full in every round'),
+    ]);
+    const other = World.with('logs-1');
+    other.target.refused.delete = 'DELETE /x: no permissions';
+    expect(await refusal(other, by('alias'))).toContain('DELETE /x: no permissions');
+    await expect(run(other, by('close'))).resolves.toBeDefined();
+  });
+
+  test('alias needs no free name, only no alias of it', async () => {
+    const world = World.with('logs-1');
+    world.target.indexList.push(anIndex('logs-1'));
+    expect((await run(world, by('alias'))).warnings.join()).toContain("The target has an index 'logs-1', so that name");
+    const other = World.with('logs-1');
+    other.target.indexList.push(anIndex('theirs'));
+    other.target.aliasMap['theirs'] = { 'logs-1': {} };
+    expect(await refusal(other, by('alias'))).toContain("The target has an alias 'logs-1'");
+  });
+});
+
 describe('preflight: what it warns of', () => {
   test('foreign snapshots at the source, blocks that stand, clear text, and targets that restore in full', async () => {
     const world = World.with();

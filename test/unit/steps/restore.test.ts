@@ -377,3 +377,115 @@ describe('indices with another name on the target', () => {
     expect(migration.target.calls).toEqual([]);
   });
 });
+
+describe('strategy replace', () => {
+  const plan = { restore: { strategy: 'replace' } };
+
+  test('deletes what the last round left, never closes, and knows the new index by its recoveries', async () => {
+    const migration = new AMigration({ movies: {}, logs: {} }, plan);
+    migration.claim('movies', { uuids: ['ours'] });
+    migration.target.add('movies', { uuid: 'ours' });
+    migration.target.healthOf['movies'] = healthy(1);
+    migration.target.recoveryList = [aRecovery('movies', { snapshot: 'older' })];
+    await run(migration);
+    expect(migration.target.calls.map((call) => call.split(' ').slice(0, 2).join(' '))).toEqual([
+      'putRepository snapferry-ours',
+      'deleteIndices movies',
+      'restore snapferry-ours/snap',
+    ]);
+    expect(migration.read<RestoredFile>(migration.keys.restored('movies')).uuids).toEqual(['ours', 'restored-movies']);
+    migration.target.calls.length = 0;
+    await run(migration);
+    expect(migration.target.calls).toEqual([]);
+  });
+
+  test('finds the index gone that it deleted before it was stopped', async () => {
+    const migration = new AMigration({ movies: {} }, plan);
+    migration.claim('movies', { uuids: ['ours'], restoring: { repository: 'snapferry-ours', snapshot: 'snap' } });
+    await run(migration);
+    expect(changes(migration)).toEqual(['putRepository', 'restore']);
+  });
+
+  test('never deletes an index that is not recorded as ours', async () => {
+    const migration = new AMigration({ movies: {} }, plan);
+    migration.claim('movies', { uuids: ['ours'] });
+    migration.target.add('movies', { uuid: 'a stranger’s' });
+    migration.target.healthOf['movies'] = healthy(1);
+    migration.target.recoveryList = [aRecovery('movies', { type: 'EXISTING_STORE' })];
+    await expect(run(migration)).rejects.toThrow(ConfigurationError);
+    expect(migration.target.calls).toEqual([]);
+  });
+
+  test('shows what somebody did to the index, instead of deleting it', async () => {
+    const migration = new AMigration({ movies: {} }, plan).restored();
+    migration.claim('movies', {
+      uuids: ['restored-movies'],
+      restoring: { repository: 'snapferry-ours', snapshot: 'older' },
+    });
+    migration.save(migration.keys.left('older'), { indices: { movies: { uuid: 'restored-movies', shards: [] } } });
+    migration.target.play('movies', 'older', 99);
+    migration.target.indexList[0] = { ...migration.target.indexList[0]!, blocks: [] };
+    await expect(run(migration)).rejects.toThrow(TargetChangedError);
+    expect(migration.target.calls).toEqual([]);
+  });
+});
+
+describe('strategy alias', () => {
+  /** What round 0 has left, of which only `uuid` may differ from what was recorded. */
+  const after = (uuid = 'older', changes = {}) => {
+    const migration = new AMigration({ movies: {} }, { restore: { strategy: 'alias' } });
+    migration.claim('movies-snapferry-r0', {
+      uuids: ['older'],
+      restoring: { repository: 'snapferry-ours', snapshot: 'before' },
+    });
+    migration.target.add('movies-snapferry-r0', { uuid, blocks: ['write'], ...changes });
+    const left: LeftFile = { indices: { 'movies-snapferry-r0': { uuid: 'older', shards: [] } } };
+    migration.save(migration.keys.left('before'), left);
+    return migration;
+  };
+  const names = (migration: AMigration) => migration.target.indexList.map(({ name }) => name);
+
+  test('restores beside, under the name of the round, and removes what the round before has left', async () => {
+    const migration = after();
+    migration.target.add('movies', { uuid: 'a stranger’s' });
+    migration.target.add('movies-snapferry-r9', { uuid: 'of a later round' });
+    expect(await run(migration)).toMatchObject({ indices: 1 });
+    expect(changes(migration)).toEqual(['putRepository', 'restore', 'deleteIndices']);
+    expect(names(migration)).toEqual(['movies', 'movies-snapferry-r9', 'movies-snapferry-r1']);
+    expect(migration.target.requests).toMatchObject([
+      { indices: ['movies'], rename: { pattern: '^(.*)$', replacement: '$1-snapferry-r1' } },
+    ]);
+    expect(migration.read<RestoredFile>(migration.keys.restored('movies-snapferry-r1')).uuids).toEqual([
+      'restored-movies-snapferry-r1',
+    ]);
+    // A late attempt of that round could not bring it back.
+    expect(migration.store.blobs.has(migration.ownerKey('movies-snapferry-r0'))).toBe(false);
+    migration.target.calls.length = 0;
+    await run(migration);
+    expect(migration.target.calls).toEqual([]);
+  });
+
+  test('what failed to be removed is removed by the next attempt', async () => {
+    const migration = after();
+    migration.target.fail('deleteIndices', new UnavailableError('a snapshot runs'));
+    await expect(run(migration)).rejects.toThrow(UnavailableError);
+    await run(migration);
+    expect(names(migration)).toEqual(['movies-snapferry-r1']);
+  });
+
+  test('never removes an index that is not recorded as ours, or that somebody changed', async () => {
+    await expect(run(after('a stranger’s'))).rejects.toThrow('was deleted and created anew');
+    await expect(run(after('older', { blocks: [] }))).rejects.toThrow('is not blocked for writes any more');
+    const unknown = after('a stranger’s');
+    unknown.store.blobs.delete(unknown.keys.left('before'));
+    await run(unknown);
+    expect(names(unknown)).toEqual(['movies-snapferry-r0', 'movies-snapferry-r1']);
+  });
+
+  test('is refused for an index whose name another migration has claimed', async () => {
+    const migration = after();
+    migration.save(migration.ownerKey('movies'), { migration: 'another', firstRunId: 'run-2' });
+    await expect(run(migration)).rejects.toThrow("belongs to migration 'another'");
+    expect(migration.target.calls).toEqual([]);
+  });
+});

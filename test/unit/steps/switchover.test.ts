@@ -112,3 +112,40 @@ describe('indices with another name on the target', () => {
     expect(migration.target.aliasMap).toEqual({ films: { live: { search_routing: '1' } }, logs: { other: {} } });
   });
 });
+
+describe('strategy alias', () => {
+  const ready = (plan = {}) =>
+    new AMigration({ movies: { aliases: ['live'] } }, { restore: { strategy: 'alias' }, ...plan })
+      .restored()
+      .frozen()
+      .decided('committed');
+
+  test("the index's own name becomes an alias of what the last round restored, beside the aliases of the source", async () => {
+    const migration = ready();
+    expect(await unblock(migration)).toEqual({ indices: 1, aliases: 0 });
+    expect(migration.target.settingsOf['movies-snapferry-r1']).not.toHaveProperty(['index.blocks.write']);
+    await switchOver(migration);
+    expect(migration.target.aliasMap).toEqual({ 'movies-snapferry-r1': { live: {}, movies: {} } });
+    expect(await switchOver(migration)).toEqual({ indices: 1, aliases: 0 });
+  });
+
+  test('where an index has that name, only the other aliases are set', async () => {
+    const migration = ready();
+    migration.target.add('movies', { uuid: 'a stranger’s' });
+    await switchOver(migration);
+    expect(migration.target.aliasMap).toEqual({ 'movies-snapferry-r1': { live: {} } });
+  });
+
+  test('a stranger’s alias of that name is not moved', async () => {
+    const migration = ready();
+    migration.target.add('theirs');
+    migration.target.aliasMap['theirs'] = { movies: {} };
+    await expect(switchOver(migration)).rejects.toThrow("alias 'movies' already points at theirs");
+  });
+
+  test('the plan that leaves aliases behind leaves this one to you too', async () => {
+    const migration = ready({ restore: { strategy: 'alias', aliases: 'none' } });
+    await switchOver(migration);
+    expect(migration.target.aliasMap).toEqual({});
+  });
+});
