@@ -9,6 +9,7 @@ import {
 } from '../src/steps/block';
 import { cleanUp } from '../src/steps/cleanup';
 import { copyUnit, readUnits } from '../src/steps/copy-unit';
+import { keepSettings } from '../src/steps/keep-settings';
 import { writeLimits } from '../src/steps/limits';
 import type { StepDeps } from '../src/steps/migration';
 import { notify } from '../src/steps/notify';
@@ -68,6 +69,7 @@ export function createActivities(deps: StepDeps) {
     switchAliasesBack: activity(switchAliasesBack),
     unblockSource: activity(unblockSource),
     notify: activity(notify),
+    keepSettings: activity(keepSettings),
     writeReport: activity(writeReport),
     cleanUp: activity(cleanUp),
     ...createTransferActivities(deps),

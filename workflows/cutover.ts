@@ -9,7 +9,15 @@ import {
   startChild,
 } from '@temporalio/workflow';
 import type { ChildWorkflowHandle } from '@temporalio/workflow';
-import type { FreezeWindow, LeaseResult, Report, RoundRef, RoundSummary, VerifyResult } from '../src/domain/exchange';
+import type {
+  FreezeWindow,
+  LeaseResult,
+  Report,
+  RoundRef,
+  RoundSummary,
+  SwitchInput,
+  VerifyResult,
+} from '../src/domain/exchange';
 import { forecast } from '../src/domain/forecast';
 import type { Waiver } from '../src/domain/ledger';
 import { leaseWorkflowId } from '../src/domain/names';
@@ -291,6 +299,7 @@ export class Cutover {
     );
     const window = this.window(lease, Date.now());
     await desk.callSwitchWebhook('switchover');
+    if (desk.state.settings.keepsSettings === true) await desk.persist('settings', () => this.keepSettings(freezeRef));
     if (desk.state.settings.replicas === 'after') await desk.persist('replicas', () => this.replicas(false));
     await this.confirm();
     const outcome = (await this.isRolledBack()) ? 'rolled-back' : 'done';
@@ -319,6 +328,14 @@ export class Cutover {
     const { plan, freezes, settings } = this.desk.state;
     if (settings.watchMs === undefined) return false;
     return new Watch(this.desk, { plan, freeze: freezes }, settings.watchMs).run();
+  }
+
+  private async keepSettings(freezeRef: SwitchInput): Promise<void> {
+    const { notes } = await quick.keepSettings.executeWithOptions(
+      { summary: "the source's, where the plan keeps them", activityId: 'keep-settings' },
+      [freezeRef],
+    );
+    for (const text of notes) this.desk.note(text);
   }
 
   /** A worker that slept through the freeze may have changed a block, or `index.latest`, late: look once more. */

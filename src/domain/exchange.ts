@@ -36,6 +36,8 @@ export interface Settings {
   /** How long to stay after the switchover; undefined ends at once. */
   readonly watchMs?: number;
   readonly limits: TransferLimits;
+  /** Whether settings of the source come back after the switchover. */
+  readonly keepsSettings?: boolean;
   /** Whether the target's own throttle is to be changed while the migration runs. */
   readonly changesThrottle?: boolean;
   /** Those of our search attributes that the namespace knows; a missing one must never stop a workflow. */
@@ -343,6 +345,12 @@ export interface EventDetails {
   readonly step?: string | undefined;
   readonly code?: string | undefined;
   readonly outcome?: Outcome | undefined;
+}
+
+export interface KeepSettingsResult {
+  readonly indices: number;
+  /** Of what the target refuses, sentences, at most 10. */
+  readonly notes: readonly string[];
 }
 
 export interface RoundSummary {

@@ -37,7 +37,9 @@ export interface ResolvedPlan {
     readonly settings: Readonly<Record<string, string | number | boolean>>;
     /** Names and `*` patterns. */
     readonly dropSettings: readonly string[];
-    readonly aliases: 'switchover' | 'none';
+    /** Names and `*` patterns of the source's settings that come back after the switchover. */
+    readonly keepSettings: readonly string[];
+    readonly aliases: 'switchover' | 'everyRound' | 'none';
   };
   readonly cutover: {
     readonly freezeAtMostMs: number;
@@ -153,6 +155,7 @@ function resolve(plan: z.output<typeof planSchema>): ResolvedPlan {
       rename: plan.restore.rename,
       settings: plan.restore.settings,
       dropSettings: plan.restore.dropSettings,
+      keepSettings: plan.restore.keepSettings,
       aliases: plan.restore.aliases,
     },
     cutover: {
@@ -400,29 +403,40 @@ const renames = z
   .default({})
   .describe('Source index -> its name on the target; one * on each side, or none. A plain name wins over a pattern.');
 
-const restore = z.strictObject({
-  strategy: z
-    .enum(['close', 'replace', 'alias'])
-    .default('close')
-    .describe(
-      'close: over the index of the last round, only what changed. replace: that one is deleted first. ' +
-        'alias: beside it under a name of the round, and the name of the index becomes an alias at the switchover.',
-    ),
-  everyRound: z.boolean().default(true).describe('false: only after the baseline and the last round.'),
-  rename: renames,
-  settings: z
-    .record(
-      appliedSetting,
-      z.union([z.string(), z.number(), z.boolean()], { error: 'must be a string, a number, true or false' }),
-    )
-    .default({})
-    .describe('Applied on every restore.'),
-  dropSettings: z.array(indexSetting).default([]).describe('Names and patterns with *, dropped on every restore.'),
-  keepSettings: notLanded(z.array(indexSetting)),
-  aliases: choice(['switchover', 'everyRound', 'none'], ['switchover', 'none'])
-    .default('switchover')
-    .describe('When the aliases of the source appear on the target.'),
-});
+const restore = z
+  .strictObject({
+    strategy: z
+      .enum(['close', 'replace', 'alias'])
+      .default('close')
+      .describe(
+        'close: over the index of the last round, only what changed. replace: that one is deleted first. ' +
+          'alias: beside it under a name of the round, and the name of the index becomes an alias at the switchover.',
+      ),
+    everyRound: z.boolean().default(true).describe('false: only after the baseline and the last round.'),
+    rename: renames,
+    settings: z
+      .record(
+        appliedSetting,
+        z.union([z.string(), z.number(), z.boolean()], { error: 'must be a string, a number, true or false' }),
+      )
+      .default({})
+      .describe('Applied on every restore.'),
+    dropSettings: z.array(indexSetting).default([]).describe('Names and patterns with *, dropped on every restore.'),
+    keepSettings: z
+      .array(appliedSetting)
+      .default([])
+      .describe(
+        'Names and patterns with *: what a restore dropped or changed of them is as on the source after the switchover.',
+      ),
+    aliases: z
+      .enum(['switchover', 'everyRound', 'none'])
+      .default('switchover')
+      .describe('When the aliases of the source appear on the target.'),
+  })
+  .refine(({ strategy, aliases }) => strategy !== 'alias' || aliases !== 'everyRound', {
+    path: ['aliases'],
+    error: "cannot be 'everyRound' with strategy 'alias', where they move at the switchover",
+  });
 
 const level = z.enum(['counts', 'counts+sample', 'full']);
 

@@ -98,7 +98,7 @@ class HttpCluster implements OpenedCluster {
 
   async updateSettings(
     names: readonly string[],
-    settings: Readonly<Record<string, string | number | boolean | null>>,
+    settings: Readonly<Record<string, string | number | boolean | readonly string[] | null>>,
     signal: AbortSignal,
   ): Promise<void> {
     for (const { path } of nameGroups(names)) {

@@ -36,7 +36,7 @@ export interface Cluster {
   /** `null` removes a setting. */
   updateSettings(
     names: readonly string[],
-    settings: Readonly<Record<string, string | number | boolean | null>>,
+    settings: Readonly<Record<string, string | number | boolean | readonly string[] | null>>,
     signal: AbortSignal,
   ): Promise<void>;
   /** Of the whole cluster; undefined where it is not set as transient, whatever is persistent or the default. */

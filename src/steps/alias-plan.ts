@@ -1,7 +1,16 @@
+import { ConfigurationError } from '../domain/errors';
 import { indexOnTarget, nameOnTarget } from '../domain/target-names';
 import type { ResolvedPlan } from '../domain/plan';
 import type { AliasAction, AliasDefinition, Cluster, IndexInfo } from '../elasticsearch/cluster';
+import { inParallel, mapInParallel } from '../storage/parallel';
+import { assertMayAct } from './context';
+import type { StepContext } from './context';
 import type { Migration } from './migration';
+import { claimantOf, readIndexOwner, recordAliases } from './ownership';
+
+/** One cluster state update: the master answers within its own 30 s or not at all. */
+const ALIASES_TIMEOUT_MS = 30_000;
+const OWNERS_AT_ONCE = 16;
 
 /**
  * What the switchover does to aliases on the target: decided here once, so that what verification compares and what
@@ -31,12 +40,12 @@ export async function planAliases(
   names: readonly string[],
   round: number,
   signal: AbortSignal,
+  planned: Readonly<Record<string, string>> = migration.plan.cutover.switchover.aliases,
 ): Promise<AliasPlan> {
   const { plan, source, target } = migration;
   const onTarget = new Map(names.map((name) => [name, indexOnTarget(plan.restore, name, round)]));
   const ours = [...onTarget.values()];
-  const taken = plan.restore.aliases === 'switchover';
-  const planned = plan.cutover.switchover.aliases;
+  const taken = plan.restore.aliases !== 'none';
   const wanted = wantedAliases(
     taken ? await aliasesOf(source, names, await source.indices(signal), signal) : {},
     planned,
@@ -46,10 +55,11 @@ export async function planAliases(
   for (const [alias, index] of taken ? ownNames(plan, names, onTarget, indices) : []) {
     if (!wanted.has(alias)) wanted.set(alias, new Map([[index, {}]]));
   }
-  if (wanted.size === 0) return { actions: [], wanted, obstacles: [] };
+  const given = plan.restore.aliases === 'everyRound' ? await givenAliases(migration, ours, signal) : NOTHING_GIVEN;
+  if (wanted.size === 0 && given.size === 0) return { actions: [], wanted, obstacles: [] };
   const held = await aliasesOf(target, ours, indices, signal);
   return {
-    actions: actionsFor(wanted, held, Object.keys(planned)),
+    actions: [...outdated(wanted, held, given, planned), ...actionsFor(wanted, held, Object.keys(planned))],
     wanted,
     obstacles: obstaclesTo(wanted, await target.allAliases(signal), indices, new Set(ours)),
   };
@@ -104,6 +114,77 @@ function wantedAliases(
     wanted.set(alias, new Map([[onTarget.get(index ?? called) ?? called, definition ?? {}]]));
   }
   return wanted;
+}
+
+const NOTHING_GIVEN: ReadonlyMap<string, readonly string[]> = new Map();
+
+/** By index of the target: the aliases that rounds before gave it. */
+async function givenAliases(
+  migration: Migration,
+  ours: readonly string[],
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, readonly string[]>> {
+  const claimant = claimantOf(migration);
+  const owners = await mapInParallel(ours, OWNERS_AT_ONCE, signal, (name, either) =>
+    readIndexOwner(claimant, name, either),
+  );
+  return new Map(
+    ours.flatMap((name, at) => {
+      const aliases = owners[at]?.aliases ?? [];
+      return aliases.length === 0 ? [] : [[name, aliases] as const];
+    }),
+  );
+}
+
+/** What rounds before gave and the source has no longer; what somebody else set on the target stays. */
+function outdated(
+  wanted: AliasPlan['wanted'],
+  held: AliasesByIndex,
+  given: ReadonlyMap<string, readonly string[]>,
+  planned: Readonly<Record<string, string>>,
+): AliasAction[] {
+  return [...given].flatMap(([index, aliases]) =>
+    aliases
+      .filter((alias) => held[index]?.[alias] !== undefined && wanted.get(alias)?.has(index) !== true)
+      .filter((alias) => planned[alias] === undefined) // those are removed everywhere else anyway
+      .map((alias) => ({ remove: { index, alias } })),
+  );
+}
+
+/**
+ * After each round, where the plan says so: the target's aliases become the source's. Recorded before they are set, so
+ * that a later round may take them away again. Throws `ConfigurationError` before anything when one cannot be set.
+ */
+export async function followAliases(
+  migration: Migration,
+  names: readonly string[],
+  round: number,
+  context: StepContext,
+): Promise<void> {
+  const { signal } = context;
+  const { actions, wanted, obstacles } = await planAliases(migration, names, round, signal, {});
+  refuseObstacles(migration, obstacles);
+  if (actions.length === 0) return;
+  const byIndex = new Map<string, string[]>();
+  for (const [alias, indices] of wanted) {
+    for (const index of indices.keys()) byIndex.set(index, [...(byIndex.get(index) ?? []), alias]);
+  }
+  assertMayAct(context, ALIASES_TIMEOUT_MS);
+  const claimant = claimantOf(migration);
+  await inParallel([...byIndex], OWNERS_AT_ONCE, signal, ([index, aliases], either) =>
+    recordAliases(claimant, index, aliases, either),
+  );
+  assertMayAct(context, ALIASES_TIMEOUT_MS);
+  await migration.target.updateAliases(actions, signal);
+}
+
+/** Throws `ConfigurationError` if there are any. */
+export function refuseObstacles({ target }: Migration, obstacles: readonly AliasObstacle[]): void {
+  if (obstacles.length === 0) return;
+  const sentences = obstacles.slice(0, 10).map(({ why }) => why);
+  throw new ConfigurationError(`The aliases cannot be set: ${sentences.join('; ')}`, {
+    subject: { cluster: target.name },
+  });
 }
 
 function actionsFor(wanted: AliasPlan['wanted'], held: AliasesByIndex, planned: readonly string[]): AliasAction[] {

@@ -104,9 +104,10 @@ export async function recordRestoring(
   restoring: { readonly repository: string; readonly snapshot: string },
   signal: AbortSignal,
 ): Promise<void> {
-  const { uuids = [], restoring: before } = await requireOwnIndex(claimant, index, signal);
+  const owner = await requireOwnIndex(claimant, index, signal);
+  const before = owner.restoring;
   if (before?.repository === restoring.repository && before.snapshot === restoring.snapshot) return;
-  await writeRestored(claimant, index, { uuids, restoring }, signal);
+  await writeRestored(claimant, index, { ...restoredOf(owner), restoring }, signal);
 }
 
 /** Records that the target index with this uuid came from our restore. A uuid once recorded stays recorded. */
@@ -116,15 +117,33 @@ export async function recordRestored(
   uuid: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const { uuids = [], restoring } = await requireOwnIndex(claimant, index, signal);
+  const owner = await requireOwnIndex(claimant, index, signal);
+  const { uuids = [] } = owner;
   if (uuids.includes(uuid)) return;
-  const all = { uuids: [...uuids, uuid], ...(restoring === undefined ? {} : { restoring }) };
-  await writeRestored(claimant, index, all, signal);
+  await writeRestored(claimant, index, { ...restoredOf(owner), uuids: [...uuids, uuid] }, signal);
+}
+
+function restoredOf({ uuids = [], restoring, aliases }: IndexOwner): RestoredFile {
+  return { uuids, ...(restoring === undefined ? {} : { restoring }), ...(aliases === undefined ? {} : { aliases }) };
 }
 
 async function writeRestored(claimant: Claimant, index: string, file: RestoredFile, signal: AbortSignal) {
   const { work, firstRunId, store } = claimant;
   await writeJson(store, WorkKeys.of(work, firstRunId).restored(index), file, signal);
+}
+
+/** Records, before they are set, aliases that we give the target index. One once recorded stays recorded. */
+export async function recordAliases(
+  claimant: Claimant,
+  index: string,
+  aliases: readonly string[],
+  signal: AbortSignal,
+): Promise<void> {
+  const owner = await requireOwnIndex(claimant, index, signal);
+  const known = new Set(owner.aliases);
+  if (aliases.every((alias) => known.has(alias))) return;
+  const all = [...new Set([...known, ...aliases])];
+  await writeRestored(claimant, index, { ...restoredOf(owner), aliases: all }, signal);
 }
 
 export interface ClaimedIndex extends IndexOwner {

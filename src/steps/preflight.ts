@@ -160,6 +160,7 @@ function settingsOf(plan: ResolvedPlan, searchAttributes: readonly string[]): Se
     ...(cutover.watchMs === undefined ? {} : { watchMs: cutover.watchMs }),
     verify: cutover.verify.level,
     limits: plan.limits,
+    ...(restore.keepSettings.length === 0 ? {} : { keepsSettings: true }),
     ...(plan.throttles.recoveryBytesPerSecond === undefined ? {} : { changesThrottle: true }),
     searchAttributes,
   };

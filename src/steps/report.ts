@@ -140,7 +140,10 @@ async function reportedIndices(
 ): Promise<ReportedIndex[]> {
   if (final === undefined) return [];
   const manifest = await readJson<ManifestFile>(targetStore, keys.round(final.round, final.attempt).manifest, signal);
-  const dropped = [...ALWAYS_DROPPED, ...plan.restore.dropSettings];
+  const matchesAny = (patterns: readonly string[], key: string) =>
+    patterns.some((pattern) => matchesPattern(pattern, key));
+  const isDropped = (key: string) =>
+    matchesAny([...ALWAYS_DROPPED, ...plan.restore.dropSettings], key) && !matchesAny(plan.restore.keepSettings, key);
   return (manifest?.indices ?? []).map(({ name, settings }) => {
     const own = rows.filter((row) => row.index === name);
     const counted = own.find(({ check }) => check === 'documents');
@@ -150,7 +153,7 @@ async function reportedIndices(
       ...(onTarget === name ? {} : { onTarget }),
       documents: counted === undefined ? undefined : { source: counted.source, target: counted.target },
       failedChecks: own.filter(({ verdict }) => verdict === 'fail').map(({ check }) => check),
-      droppedSettings: Object.keys(settings).filter((key) => dropped.some((pattern) => matchesPattern(pattern, key))),
+      droppedSettings: Object.keys(settings).filter((key) => isDropped(key)),
     };
   });
 }

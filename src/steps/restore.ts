@@ -4,6 +4,7 @@ import { indexOnTarget, nameOnTarget, restoreGroups, roundOf } from '../domain/t
 import type { RestoreGroup } from '../domain/target-names';
 import type { IndexInfo, RestoreRequest, ShardRecovery } from '../elasticsearch/cluster';
 import type { ManifestIndex } from '../repository';
+import { followAliases } from './alias-plan';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
 import { requireJson } from './files';
@@ -369,6 +370,10 @@ class Restoring {
   private async end(sights: ReadonlyMap<string, Sight>): Promise<RestoreResult> {
     await recordLeft(this.migration, this.origin.snapshot, infosOf(sights), this.context);
     await this.removeOlder();
+    if (this.migration.plan.restore.aliases === 'everyRound') {
+      const sources = this.watched.map(({ source }) => source);
+      await followAliases(this.migration, sources, this.round, this.context);
+    }
     return this.result();
   }
 

@@ -1,7 +1,7 @@
 import { ConfigurationError, WritesNotBlockedError } from '../domain/errors';
 import type { FreezeRef, SwitchInput, SwitchResult } from '../domain/exchange';
 import { indexOnTarget } from '../domain/target-names';
-import { planAliases } from './alias-plan';
+import { planAliases, refuseObstacles } from './alias-plan';
 import { recordAliases, recordSwitch } from './after-switch';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
@@ -45,12 +45,7 @@ export async function switchAliases(deps: StepDeps, input: SwitchInput, context:
   await assertCommitted(migration, input, context.signal);
   const names = await roundIndices(migration, input, context.signal);
   const { actions, obstacles } = await planAliases(migration, names, input.round, context.signal);
-  if (obstacles.length > 0) {
-    const sentences = obstacles.slice(0, 10).map(({ why }) => why);
-    throw new ConfigurationError(`The aliases cannot be switched: ${sentences.join('; ')}`, {
-      subject: { cluster: migration.target.name },
-    });
-  }
+  refuseObstacles(migration, obstacles);
   if (actions.length > 0) {
     await recordAliases(migration, input, actions, context.signal);
     assertMayAct(context, BLOCK_TIMEOUT_MS);
@@ -88,7 +83,12 @@ async function roundIndices(
   return scope.indices.map(({ name }) => name);
 }
 
-async function assertRestoredByUs(migration: Migration, names: readonly string[], signal: AbortSignal): Promise<void> {
+/** `names`: on the target. Throws `ConfigurationError` unless each is recorded as ours. */
+export async function assertRestoredByUs(
+  migration: Migration,
+  names: readonly string[],
+  signal: AbortSignal,
+): Promise<void> {
   const infos = await indicesByName(migration.target, signal);
   const claimant = claimantOf(migration);
   const owners = await mapInParallel(names, OWNERS_AT_ONCE, signal, (name, either) =>
@@ -96,10 +96,7 @@ async function assertRestoredByUs(migration: Migration, names: readonly string[]
   );
   const stranger = names.find((name, at) => owners[at]?.uuids?.includes(infos.get(name)?.uuid ?? '') !== true);
   if (stranger === undefined) return;
-  throw new ConfigurationError(
-    'The target index is gone or not the one this migration restored: nothing was unblocked',
-    {
-      subject: { index: stranger, uuid: infos.get(stranger)?.uuid, cluster: migration.target.name },
-    },
-  );
+  throw new ConfigurationError('The target index is gone or not the one this migration restored: nothing was changed', {
+    subject: { index: stranger, uuid: infos.get(stranger)?.uuid, cluster: migration.target.name },
+  });
 }

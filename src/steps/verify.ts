@@ -281,7 +281,7 @@ function aliasExpectation(
       ...(plan.restore.strategy === 'alias' ? [nameOnTarget(plan.restore, name)] : []),
     ],
     obstacles: obstacles.filter(({ alias }) => willHave.includes(alias)).map(({ why }) => why),
-    taken: plan.restore.aliases === 'switchover',
+    taken: plan.restore.aliases !== 'none',
   };
 }
 

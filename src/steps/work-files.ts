@@ -89,6 +89,8 @@ export interface OwnerFile {
 export interface RestoredFile {
   /** Uuids that we restored. */
   readonly uuids?: readonly string[];
+  /** Of a target index, where aliases follow the source in every round: those that we gave it. */
+  readonly aliases?: readonly string[];
   /** The snapshot whose restore into this index was requested last: recorded before the request. */
   readonly restoring?: { readonly repository: string; readonly snapshot: string };
 }

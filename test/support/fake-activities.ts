@@ -221,6 +221,10 @@ export function fakeActivities(options: FakeOptions = {}): { activities: Activit
     async notify({ event }) {
       log(`told ${event}`);
     },
+    async keepSettings() {
+      log('settings');
+      return { indices: 1, notes: ['setting index.codec did not come back'] };
+    },
     async writeReport({ outcome }) {
       log(`report ${outcome}`);
       return { store: 's', key: 'work/report.json', digest: 'x' };

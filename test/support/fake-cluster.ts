@@ -185,14 +185,14 @@ export class FakeCluster implements Cluster {
 
   updateSettings(
     names: readonly string[],
-    settings: Readonly<Record<string, string | number | boolean | null>>,
+    settings: Readonly<Record<string, string | number | boolean | readonly string[] | null>>,
   ): Promise<void> {
     return this.changing('updateSettings', `${names.join()} ${JSON.stringify(settings)}`, () => {
       for (const name of names) {
         const held = (this.settingsOf[name] ??= {});
         for (const [key, value] of Object.entries(settings)) {
           if (value === null) delete held[key];
-          else held[key] = String(value);
+          else held[key] = Array.isArray(value) ? (value as string[]) : String(value);
         }
       }
     });

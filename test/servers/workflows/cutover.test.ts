@@ -386,6 +386,13 @@ describe('after commit', () => {
     expect(journal.calls.slice(-1)[0]).toMatch(/^report (aborted|cancelled)$/);
   });
 
+  test('settings that the plan keeps come back once the aliases are switched; what does not is told', async () => {
+    const { handle, journal } = await frozen({ settings: { keepsSettings: true } });
+    expect(((await handle.result()) as Report).outcome).toBe('done');
+    expect(journal.calls.indexOf('settings')).toBe(journal.calls.indexOf('aliases') + 1);
+    expect((await bench.status(handle)).notes.join()).toContain('setting index.codec did not come back');
+  });
+
   test('unfreeze-writes changes nothing, and what fails is repeated until it succeeds', async () => {
     const { handle, journal } = await parkedAtAliases();
     await handle.signal('unfreeze-writes');

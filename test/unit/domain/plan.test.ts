@@ -39,6 +39,7 @@ describe('a plan', () => {
         rename: {},
         settings: {},
         dropSettings: [],
+        keepSettings: [],
         aliases: 'switchover',
       },
       cutover: {
@@ -65,6 +66,7 @@ describe('a plan', () => {
       rename: { 'logs-*': 'aws-logs-*', movies: 'films' },
       settings: { 'index.number_of_replicas': 0, 'index.codec': 'default', 'index.hidden': false },
       dropSettings: ['index.apack.*'],
+      keepSettings: ['index.lifecycle.*', 'index.refresh_interval'],
       aliases: 'none',
     } as const;
     const rest = {
@@ -148,8 +150,6 @@ describe('a plan', () => {
 describe('a feature that has not landed is refused as such, by its path:', () => {
   it.each<[string, Record<string, unknown>]>([
     ['rounds.window', { rounds: { window: { from: '22:00', to: '06:00', timeZone: 'Asia/Singapore' } } }],
-    ['restore.keepSettings', { restore: { keepSettings: ['index.lifecycle.*'] } }],
-    ['restore.aliases', { restore: { aliases: 'everyRound' } }],
     ['cleanup.snapshots', { cleanup: { snapshots: 'delete' } }],
   ])('%s %j', (path, part) => {
     expect(refusal(withPart(part))).toMatch(
@@ -192,6 +192,9 @@ describe('what a plan may not say', () => {
     ['restore.rename.movies: must be a name that an index can have', { restore: { rename: { movies: 'Films' } } }],
     ['restore.rename.movies: must be a name that an index can have', { restore: { rename: { movies: '' } } }],
     ['restore.rename.-logs: must be the name of an index', { restore: { rename: { '-logs': 'logs' } } }],
+    ['restore.keepSettings[0]: cannot be set by a plan', { restore: { keepSettings: ['index.blocks.write'] } }],
+    ['restore.keepSettings[0]: must begin with index.', { restore: { keepSettings: ['*'] } }],
+    ["restore.aliases: cannot be 'everyRound'", { restore: { strategy: 'alias', aliases: 'everyRound' } }],
     ['restore.dropSettings[0]: must begin with index.', { restore: { dropSettings: ['lifecycle.*'] } }],
   ])('%s', (fault, part) => {
     const message = refusal(withPart(part));

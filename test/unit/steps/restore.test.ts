@@ -5,6 +5,7 @@ import {
   VerificationFailedError,
 } from '../../../src/domain/errors';
 import { restore } from '../../../src/steps/restore';
+import { switchAliases } from '../../../src/steps/switchover';
 import type { LeftFile, RestoredFile } from '../../../src/steps/work-files';
 import { AMigration } from '../../support/a-migration';
 import { aSnapshot } from '../../support/fake-cluster';
@@ -487,5 +488,42 @@ describe('strategy alias', () => {
     migration.save(migration.ownerKey('movies'), { migration: 'another', firstRunId: 'run-2' });
     await expect(run(migration)).rejects.toThrow("belongs to migration 'another'");
     expect(migration.target.calls).toEqual([]);
+  });
+});
+
+describe('aliases in every round', () => {
+  const following = () => new AMigration({ movies: { aliases: ['live'] } }, { restore: { aliases: 'everyRound' } });
+
+  test('appear with the restore, and go when the source has them no longer; what somebody else set stays', async () => {
+    const migration = following();
+    await run(migration);
+    expect(migration.target.aliasMap).toEqual({ movies: { live: {} } });
+    migration.target.aliasMap['movies']!['theirs'] = {};
+    migration.source.aliasMap['movies'] = { newer: {} };
+    migration.target.calls.length = 0;
+    await run(migration);
+    expect(migration.target.aliasMap).toEqual({ movies: { theirs: {}, newer: {} } });
+    expect(migration.target.calls).toHaveLength(1);
+    await run(migration);
+    expect(migration.target.calls).toHaveLength(1);
+  });
+
+  test('are those of the source only: the plan’s own wait for the switchover', async () => {
+    const restore = { aliases: 'everyRound' };
+    const cutover = { switchover: { aliases: { live: 'logs', other: 'logs' } } };
+    const migration = new AMigration({ movies: { aliases: ['live'] }, logs: {} }, { restore, cutover });
+    await run(migration);
+    expect(migration.target.aliasMap).toEqual({ movies: { live: {} } });
+    migration.frozen().decided('committed');
+    await switchAliases(migration.deps, { ...migration.at, freeze: 1 }, migration.context());
+    expect(migration.target.aliasMap).toEqual({ movies: {}, logs: { live: {}, other: {} } });
+  });
+
+  test('that a stranger has are refused before any is set', async () => {
+    const migration = following();
+    migration.target.add('theirs');
+    migration.target.aliasMap['theirs'] = { live: {} };
+    await expect(run(migration)).rejects.toThrow("alias 'live' already points at theirs");
+    expect(changes(migration)).not.toContain('updateAliases');
   });
 });
