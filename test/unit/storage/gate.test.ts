@@ -29,9 +29,8 @@ class Simulation {
       while (waiting < 512) ask();
       await settled();
       this.due.sort((a, b) => a.at - b.at);
-      const next = this.due.shift()!;
-      this.now = Math.max(this.now, next.at);
-      next.end();
+      this.now = Math.max(this.now, this.due[0]!.at);
+      while (this.due.length > 0 && this.due[0]!.at <= this.now) this.due.shift()!.end();
       await settled();
     }
   }
