@@ -11,7 +11,7 @@ import type { Activities } from './fake-activities';
 export const BUNDLE = path.join(__dirname, '../../lib/workflow-bundle.js');
 const HISTORIES = path.join(__dirname, '../histories');
 
-/** Servers that the global setup started; see global-setup.ts. */
+/** Servers that the global setup started; see services-setup.ts and clusters-setup.ts. */
 export interface TestServers {
   readonly temporal: string;
   readonly temporalCli: string;
