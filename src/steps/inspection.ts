@@ -93,12 +93,13 @@ class Checks {
     const source = await this.cluster(this.ends.source);
     const target = await this.cluster(this.ends.target);
     if (source !== undefined && target !== undefined) this.clusters(source, target);
+    const runsSnapshot = await this.snapshots();
     context.progress({ step: 'checking permissions' });
-    if (source !== undefined && target !== undefined) {
+    // A node lets questions about snapshots wait until the one that runs has ended.
+    if (source !== undefined && target !== undefined && !runsSnapshot) {
       await checkCalls(this.deps.config, plan, ends, findings, context.signal);
     }
     await this.stores(target);
-    await this.snapshots();
     const matching = await this.indices(target);
     return { source, target, indices: matching?.indices, excluded: matching?.excluded };
   }
@@ -167,11 +168,11 @@ class Checks {
     await checkTargetLocation(this.claimant(targetInfo), this.plan, findings, context.signal);
   }
 
-  /** Nothing is known of a snapshot that runs: it may be a schedule that would meet each of our rounds. */
-  private async snapshots(): Promise<void> {
+  /** Whether one runs. Nothing is known of it: it may be of a schedule that would meet each of our rounds. */
+  private async snapshots(): Promise<boolean> {
     const { source } = this.ends;
     this.context.progress({ step: 'checking snapshots' });
-    await this.findings.attempt('snapshots', source.name, async () => {
+    const found = await this.findings.attempt('snapshots', source.name, async () => {
       const running = await source.runningSnapshots(this.context.signal);
       if (running.length === 0) this.findings.ok('snapshots', source.name, 'no snapshot runs');
       for (const { repository, snapshot } of running) {
@@ -180,7 +181,9 @@ class Checks {
           remedy: 'start again when it has ended',
         });
       }
+      return running.length > 0;
     });
+    return found ?? false;
   }
 
   private async indices(targetInfo: ClusterInfo | undefined): Promise<MatchingIndices | undefined> {

@@ -98,8 +98,8 @@ describe('preflight: what it refuses', () => {
     const message = await refusal(world, anInput({ indices: ['logs-*', 'nothing-*'] }));
     expect(message.split('\n- ')).toEqual([
       expect.stringContaining('nothing was changed'),
-      expect.stringContaining("'to' of memory:oss holds a snapshot repository"),
       expect.stringContaining("Snapshot 'n-1' of repository 'nightly' runs"),
+      expect.stringContaining("'to' of memory:oss holds a snapshot repository"),
       expect.stringContaining("'nothing-*' matches no index"),
       expect.stringContaining("The target has an index 'logs-1' already (open), which is a stranger's"),
       expect.stringContaining("'logs-2' is closed"),
