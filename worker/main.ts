@@ -74,7 +74,7 @@ function installRuntime(logger: DefaultLogger, metrics: string | undefined): voi
     Runtime.install({ logger, shutdownSignals: [...STOP_SIGNALS], telemetryOptions });
   } catch (cause) {
     throw new ConfigurationError(
-      `SNAPFERRY_METRICS is not an address that Prometheus can be served at: give HOST:PORT, such as 127.0.0.1:9464`,
+      'Prometheus cannot be served at SNAPFERRY_METRICS: give HOST:PORT, such as 127.0.0.1:9464, that nobody listens at yet',
       { subject: { address: metrics }, cause },
     );
   }

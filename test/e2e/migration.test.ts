@@ -16,12 +16,12 @@ test('5.5.2 to 5.6.16: no acknowledged write is missing and no deleted document 
     { number_of_shards: 5 },
     { aliases: { 'orders-live': { filter: { term: { n: 1 } }, routing: 'r' } } },
   );
-  await writers.createIndex('events-2026', { number_of_shards: 1 });
-  await writers.createIndex('events-empty', { number_of_shards: 3 });
+  await writers.createIndex('visits-2026', { number_of_shards: 1 });
+  await writers.createIndex('visits-empty', { number_of_shards: 3 });
   await writers.bulk('orders', 500);
-  await writers.bulk('events-2026', 300);
-  writers.acknowledged.delete('events-empty');
-  ferry = await Ferry.create({ source, target, indices: ['orders', 'events-*'] });
+  await writers.bulk('visits-2026', 300);
+  writers.acknowledged.delete('visits-empty');
+  ferry = await Ferry.create({ source, target, indices: ['orders', 'visits-*'] });
   await ferry.startWorker();
   await ferry.start();
   await ferry.rounds(1);
@@ -36,7 +36,7 @@ test('5.5.2 to 5.6.16: no acknowledged write is missing and no deleted document 
   expect(report.verification.failed).toBe(0);
   // What was forecast from the manifests, by the grouping rule of the target's version, is what the target fetched.
   for (const round of report.rounds) expect(round.fetchBytes).toBe(round.restoredBytes - round.reusedBytes);
-  expect(await http(`${target}/events-empty/_count`)).toMatchObject({ count: 0 });
+  expect(await http(`${target}/visits-empty/_count`)).toMatchObject({ count: 0 });
   expect(await http(`${target}/_alias/orders-live`)).toEqual({
     orders: { aliases: { 'orders-live': { filter: { term: { n: 1 } }, index_routing: 'r', search_routing: 'r' } } },
   });

@@ -128,18 +128,16 @@ export class Moments {
   }
 
   private async end(handle: WorkflowHandle): Promise<Ended['how']> {
-    let over: Ended['how'] | undefined;
-    void handle.result().then(
-      () => (over = 'done'),
-      () => (over = 'Aborted'),
-    );
-    while (over === undefined) {
+    for (;;) {
+      // Asked, not waited for: a released one goes on, and nobody would end the waiting.
+      const { status } = await handle.describe();
+      if (status.name === 'COMPLETED') return 'done';
+      if (status.name !== 'RUNNING' && status.name !== 'CONTINUED_AS_NEW') return 'Aborted';
       const { phase, notes } = await this.bench.status(handle);
       const isBack = notes.some((note) => /freeze 1 released|unfreeze-writes$/.test(note));
       if (phase === 'between rounds' && isBack) return 'released';
       await pause(LOOK_EVERY_MS);
     }
-    return over;
   }
 }
 
