@@ -26,7 +26,10 @@ const NINE = payload(Buffer.from('123456789'));
 let server: Server | undefined;
 let requests: (IncomingMessage & { text?: string })[];
 
+// Pauses between tries are as short as they may happen to be.
+beforeEach(() => jest.spyOn(Math, 'random').mockReturnValue(0.01));
 afterEach(async () => {
+  jest.restoreAllMocks();
   server?.closeAllConnections();
   await new Promise((resolve) => (server ? server.close(resolve) : resolve(undefined)));
   server = undefined;

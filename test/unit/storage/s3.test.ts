@@ -24,7 +24,10 @@ const SECRETS = { accessKeyId: 'AKIAPLANTED', secretAccessKey: 'planted-secret',
 let server: Server | undefined;
 let requests: IncomingMessage[];
 
+// Pauses between tries are as short as they may happen to be.
+beforeEach(() => jest.spyOn(Math, 'random').mockReturnValue(0.01));
 afterEach(async () => {
+  jest.restoreAllMocks();
   server?.closeAllConnections();
   await new Promise((resolve) => (server ? server.close(resolve) : resolve(undefined)));
   server = undefined;
