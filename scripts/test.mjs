@@ -16,8 +16,10 @@ function run(projects, live) {
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   const said = [];
   for (const stream of [child.stdout, child.stderr]) {
-    stream.on('data', (chunk) => (live ? process.stderr.write(chunk) : said.push(chunk)));
-    if (live) stream.on('data', (chunk) => said.push(chunk));
+    stream.on('data', (chunk) => {
+      said.push(chunk);
+      if (live) process.stderr.write(chunk);
+    });
   }
   const stop = (signal) => child.kill(signal);
   process.once('SIGTERM', stop);

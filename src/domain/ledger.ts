@@ -1,4 +1,4 @@
-import { matchesPattern } from './patterns';
+import { matchesAny } from './patterns';
 
 /**
  * The recorded comparison of source and target: pure, so that a ledger can be computed again from what was read.
@@ -55,9 +55,8 @@ export interface Waiver {
 
 /** Rows that failed and that the waiver names become waived; what passed stays as it is. */
 export function waiveRows(rows: readonly LedgerRow[], { rows: names, who, why }: Waiver): LedgerRow[] {
-  const isNamed = anyOf(names);
   return rows.map((row) =>
-    row.verdict === 'fail' && isNamed(row.id) ? { ...row, verdict: 'waived', waived: { who, why } } : row,
+    row.verdict === 'fail' && matchesAny(names, row.id) ? { ...row, verdict: 'waived', waived: { who, why } } : row,
   );
 }
 
@@ -282,7 +281,8 @@ const KNOWN_SETTINGS = [
 function compareSettings(index: string, source: Settings, target: Settings, planned: readonly string[]): LedgerRow {
   const names = [...new Set([...Object.keys(source), ...Object.keys(target)])].sort();
   const differing = names.filter((name) => !equal(source[name], target[name]));
-  const isAllowed = anyOf([...KNOWN_SETTINGS, ...planned]);
+  const allowances = [...KNOWN_SETTINGS, ...planned];
+  const isAllowed = (name: string) => matchesAny(allowances, name);
   const faults = differing.filter((name) => !isAllowed(name));
   const shown = (settings: Settings) => faults.map((name) => `${name}=${String(settings[name] ?? 'unset')}`).join(', ');
   const allowed = differing.filter(isAllowed);
@@ -393,10 +393,6 @@ function canonical(value: unknown): unknown {
 }
 
 /** Names, and patterns with `*`. */
-function anyOf(patterns: readonly string[]): (name: string) => boolean {
-  return (name) => patterns.some((pattern) => matchesPattern(pattern, name));
-}
-
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

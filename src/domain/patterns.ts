@@ -66,6 +66,11 @@ export function aliasFaults(
   });
 }
 
+/** Whether at least one of the patterns matches. */
+export function matchesAny(patterns: readonly string[], name: string): boolean {
+  return patterns.some((pattern) => matchesPattern(pattern, name));
+}
+
 /** `*` stands for any run of characters, all else for itself. Linear: no regular expression that could run away. */
 export function matchesPattern(pattern: string, name: string): boolean {
   const [head = '', ...pieces] = pattern.split('*');

@@ -1,7 +1,7 @@
 import type { FreezeRef, Writes } from '../domain/exchange';
 import { counted, tallyFrom, writesOf } from '../domain/writes';
 import type { Counters } from '../domain/writes';
-import type { AliasAction, AliasDefinition } from '../elasticsearch/cluster';
+import type { AliasAction, AliasDefinition, Cluster } from '../elasticsearch/cluster';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
 import { createJson, readJson, requireJson, writeJson } from './files';
@@ -41,12 +41,25 @@ export async function recordAliases(
 ): Promise<void> {
   const { target, targetStore, keys, plan } = migration;
   if (plan.cutover.watchMs === undefined) return;
-  const places = actions.map((action) => ('add' in action ? action.add : action.remove));
-  const infos = await indicesByName(target, signal);
-  const names = [...new Set(places.map(({ index }) => index))].filter((name) => infos.has(name));
-  const held = names.length === 0 ? {} : await target.aliases(names, signal);
-  const undo = places.map(({ index, alias }) => backTo(held[index]?.[alias], index, alias));
+  const held = await heldAliases(target, actions, signal);
+  const undo = actions.map(placeOf).map(({ index, alias }) => backTo(held.get(index)?.[alias], index, alias));
   await createJson(targetStore, keys.freeze(freeze).aliases, { undo } satisfies AliasesFile, signal);
+}
+
+export function placeOf(action: AliasAction): { readonly index: string; readonly alias: string } {
+  return 'add' in action ? action.add : action.remove;
+}
+
+/** Of the indices that the actions name: the aliases of each that is there. */
+export async function heldAliases(
+  target: Cluster,
+  actions: readonly AliasAction[],
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, Readonly<Record<string, AliasDefinition>>>> {
+  const infos = await indicesByName(target, signal);
+  const names = [...new Set(actions.map((action) => placeOf(action).index))].filter((name) => infos.has(name));
+  const held = names.length === 0 ? {} : await target.aliases(names, signal);
+  return new Map(names.map((name) => [name, held[name] ?? {}]));
 }
 
 function backTo(held: AliasDefinition | undefined, index: string, alias: string): AliasAction {

@@ -3,7 +3,7 @@ import type { CopyUnitInput, CopyUnitResult, ReadUnitsInput, UnitLabel } from '.
 import { below } from '../domain/names';
 import type { RoundKeys } from '../domain/names';
 import type { ManifestBlob } from '../repository';
-import { copyFile, crc32, sendSaved, showCrc32 } from '../storage';
+import { copyFile, crc32, proofOf, sendSaved, showCrc32 } from '../storage';
 import type { BlobProof, CopyCursor, Pace } from '../storage';
 import type { StepContext } from './context';
 import { readBytes, readJsonLines, requireJson, writeJsonLines } from './files';
@@ -188,15 +188,6 @@ function progressOf(resumed: StepContext['resumed'], unit: number): UnitProgress
 function doneBlob({ crc32: crc, etag, checksum, requestId }: BlobProof): DoneBlob {
   const told = [crc, etag, checksum ?? null] as const;
   return requestId === undefined ? told : [...told, requestId];
-}
-
-function proofOf(
-  { key, length, crc32: footer }: ManifestBlob,
-  crc: number,
-  receipt: Pick<BlobProof, 'etag' | 'checksum' | 'requestId'>,
-): BlobProof {
-  const { etag, checksum, requestId } = receipt;
-  return { key, length, crc32: crc, footerCrc32: footer, checksum, etag, requestId };
 }
 
 function bytesOf(file: UnitFile): number {

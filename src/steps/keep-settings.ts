@@ -1,6 +1,6 @@
 import { ConfigurationError } from '../domain/errors';
 import type { KeepSettingsResult, SwitchInput } from '../domain/exchange';
-import { matchesPattern } from '../domain/patterns';
+import { matchesAny } from '../domain/patterns';
 import { indexOnTarget } from '../domain/target-names';
 import type { FlatSettings } from '../elasticsearch/cluster';
 import type { ManifestIndex } from '../repository';
@@ -63,10 +63,6 @@ function missingOf({ plan }: Migration, { settings }: ManifestIndex, held: FlatS
   );
   const differing = names.filter((name) => JSON.stringify(held[name]) !== JSON.stringify(settings[name]));
   return Object.fromEntries(differing.map((name) => [name, settings[name] ?? null]));
-}
-
-function matchesAny(patterns: readonly string[], name: string): boolean {
-  return patterns.some((pattern) => matchesPattern(pattern, name));
 }
 
 /** All in one call where the target takes them; else one by one, so that one that it refuses does not keep out the rest. */

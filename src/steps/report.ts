@@ -1,6 +1,6 @@
 import type { FreezeOutcome, ReportInput, ReportPlace } from '../domain/exchange';
 import type { Ledger, LedgerRow, Level } from '../domain/ledger';
-import { matchesPattern } from '../domain/patterns';
+import { matchesAny } from '../domain/patterns';
 import { indexOnTarget } from '../domain/target-names';
 import { payload } from '../storage';
 import type { StepContext } from './context';
@@ -140,8 +140,6 @@ async function reportedIndices(
 ): Promise<ReportedIndex[]> {
   if (final === undefined) return [];
   const manifest = await readJson<ManifestFile>(targetStore, keys.round(final.round, final.attempt).manifest, signal);
-  const matchesAny = (patterns: readonly string[], key: string) =>
-    patterns.some((pattern) => matchesPattern(pattern, key));
   const isDropped = (key: string) =>
     matchesAny([...ALWAYS_DROPPED, ...plan.restore.dropSettings], key) && !matchesAny(plan.restore.keepSettings, key);
   return (manifest?.indices ?? []).map(({ name, settings }) => {

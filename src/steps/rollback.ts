@@ -9,7 +9,7 @@ import type {
   Writes,
 } from '../domain/exchange';
 import type { AliasAction } from '../elasticsearch/cluster';
-import { requireSwitch, tallied } from './after-switch';
+import { heldAliases, placeOf, requireSwitch, tallied } from './after-switch';
 import { assertBlocked, blockOrUndo } from './block';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
@@ -115,11 +115,12 @@ async function stillToDo(
   undo: readonly AliasAction[],
   signal: AbortSignal,
 ): Promise<AliasAction[]> {
-  const infos = await indicesByName(target, signal);
-  const there = undo.filter((action) => infos.has(('add' in action ? action.add : action.remove).index));
-  const names = [...new Set(there.map((action) => ('add' in action ? action.add : action.remove).index))];
-  const held = names.length === 0 ? {} : await target.aliases(names, signal);
-  return there.filter((action) => 'add' in action || held[action.remove.index]?.[action.remove.alias] !== undefined);
+  const held = await heldAliases(target, undo, signal);
+  return undo.filter((action) => {
+    const { index, alias } = placeOf(action);
+    const has = held.get(index);
+    return has !== undefined && ('add' in action || has[alias] !== undefined);
+  });
 }
 
 /**

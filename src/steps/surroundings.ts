@@ -1,5 +1,5 @@
 import { formatBytes } from '../domain/durations';
-import { matchesPattern, resolvePatterns } from '../domain/patterns';
+import { matchesAny, resolvePatterns } from '../domain/patterns';
 import type { ResolvedPlan } from '../domain/plan';
 import type { Config } from '../config';
 import { callsOf } from '../elasticsearch';
@@ -172,7 +172,7 @@ async function warnOfTemplates(
   const there = await target.templates(signal);
   for (const [template, patterns] of Object.entries(await source.templates(signal))) {
     if (Object.hasOwn(there, template)) continue;
-    const user = indices.find(({ name }) => patterns.some((pattern) => matchesPattern(pattern, name)));
+    const user = indices.find(({ name }) => matchesAny(patterns, name));
     if (user === undefined) continue;
     findings.warn('target', template, {
       seen: `Template '${template}' is for indices like '${user.name}', and the target has none of that name`,

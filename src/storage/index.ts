@@ -26,6 +26,7 @@ export type { OssCredentials } from './oss-signer';
 export type { CopyCursor, CopyFile, CopyOptions, CopySource, CopyTarget, CursorPart } from './copy';
 export { copyFile, sendSaved } from './copy';
 export type { BlobProof } from './proof';
+export { proofOf } from './proof';
 export type { Lane } from './engine';
 export { Engine, laneOf } from './engine';
 export { inParallel, inTurn, mapInParallel } from './parallel';

@@ -22,6 +22,7 @@ export interface BlobProof {
   readonly requestId: string | undefined;
 }
 
+/** `crc` is of the whole blob as it was sent; `receipt` what the target answered of it. */
 export function proofOf(blob: ManifestBlob, crc: number, receipt: Omit<WriteReceipt, 'created'>): BlobProof {
   const { etag, checksum, requestId } = receipt;
   return { key: blob.key, length: blob.length, crc32: crc, footerCrc32: blob.crc32, checksum, etag, requestId };
