@@ -15,8 +15,8 @@ export type Lane = 'small' | 'bulk';
 const SMALL_BYTES = 64 * 1024;
 /** Eight in flight beat 32 for bytes on a LAN, 32 are better for small blobs, and a WAN wants more (facts/bench.md). */
 const LANES = {
-  small: { start: 32, most: 256 },
-  bulk: { start: 8, most: 64 },
+  small: { start: 32, most: 256, isAlike: true },
+  bulk: { start: 8, most: 64, isAlike: false },
 } as const;
 /**
  * Begun at a time, as a multiple of the places at both gates: enough that no place waits for a blob. Whatever waits is

@@ -1,6 +1,7 @@
 /**
- * How many requests of a kind are in flight at one store. It climbs while the throughput grows with it, so that a link
- * of any latency is filled without a flag, and halves when the store asks to slow down.
+ * How many requests of a kind are in flight at one store. It climbs while the throughput grows with it, or while answers
+ * take hardly longer than the way there and back, so that a link of any latency is filled without a flag, and halves
+ * when the store asks to slow down.
  */
 import { onAbort } from './abort';
 
@@ -9,6 +10,8 @@ export interface GateOptions {
   readonly most: number;
   /** Answers of the store so far that asked to slow down. */
   readonly throttled: () => number;
+  /** Its requests are alike, so that one that takes longer than another has waited for something. Default false. */
+  readonly isAlike?: boolean;
   /** Monotonic milliseconds. */
   readonly now?: () => number;
 }
@@ -18,6 +21,13 @@ const WINDOW_MS = 400;
 const STEP = 1.5;
 /** Of the throughput that a step would bring if nothing else were in the way. Less is taken for "it is full". */
 const WORTHWHILE = 0.3;
+/**
+ * Of the shortest answer, that the mean one takes at most while the line counts as empty. Then nothing waits at the
+ * store: if a step brought no throughput, something else was in the way (the other end, or a program that warms up).
+ */
+const EMPTY_LINE = 2;
+/** The shortest answer is forgotten slowly, doubling in three minutes: a route may get longer. */
+const FORGOTTEN_IN_A_WINDOW = 1.002;
 /** After a step that brought nothing, and after a throttle. Doubled each time in a row, up to a minute. */
 const REST_MS = 4_000;
 const LONGEST_REST_MS = 60_000;
@@ -33,11 +43,15 @@ export class Gate {
   #done = 0;
   #weight = 0;
   #wasFull = false;
+  #latencyMs = 0;
+  #shortestMs = Infinity;
 
   /** What the limit before the last step brought, and that limit. */
   #before: { readonly limit: number; readonly rate: number } | undefined;
   #restUntil = 0;
   #restMs = REST_MS;
+  /** After a throttle, an empty line is no invitation. */
+  #warnedUntil = 0;
   #throttled: number;
   #slowedAt = -Infinity;
   readonly #now: () => number;
@@ -56,10 +70,14 @@ export class Gate {
   /** Runs `work` when there is room. `weight` is what it moves, in one unit for all of this gate. */
   async run<T>(weight: number, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     await this.#enter(signal);
+    const from = this.#now();
     try {
       const result = await work();
+      const latencyMs = this.#now() - from;
       this.#done += 1;
       this.#weight += weight;
+      this.#latencyMs += latencyMs;
+      this.#shortestMs = Math.min(this.#shortestMs, latencyMs);
       return result;
     } finally {
       this.#leave();
@@ -104,16 +122,26 @@ export class Gate {
     if (elapsed < WINDOW_MS || this.#done < this.#limit) return;
     const rate = this.#weight / elapsed;
     const wasFull = this.#wasFull;
+    const isEmptyLine = this.options.isAlike === true && this.#latencyMs / this.#done < this.#shortestMs * EMPTY_LINE;
+    this.#shortestMs *= FORGOTTEN_IN_A_WINDOW;
     this.#begin(now);
-    if (!wasFull || now < this.#restUntil) return;
+    if (!wasFull) return;
+    if (isEmptyLine && now >= this.#warnedUntil) return this.#climb();
+    if (now < this.#restUntil) return;
     const { limit, rate: rateBefore } = this.#before ?? { limit: 0, rate: 0 };
     const grew = rate / rateBefore - 1;
     const couldGrow = this.#limit / limit - 1;
     if (this.#before !== undefined && grew < couldGrow * WORTHWHILE) return this.#stepBack(now);
+    const held = this.#limit;
+    this.#climb();
+    if (this.#limit === held) this.#rest(now);
+    else this.#before = { limit: held, rate };
+  }
+
+  #climb(): void {
     this.#restMs = REST_MS;
-    this.#before = { limit: this.#limit, rate };
+    this.#before = undefined;
     this.#limit = Math.min(this.options.most, Math.ceil(this.#limit * STEP));
-    if (this.#limit === this.#before.limit) this.#rest(now);
   }
 
   #stepBack(now: number): void {
@@ -128,6 +156,7 @@ export class Gate {
     this.#slowedAt = now;
     this.#limit = Math.max(1, Math.floor(this.#limit / 2));
     this.#rest(now);
+    this.#warnedUntil = this.#restUntil;
     this.#begin(now);
   }
 

@@ -13,8 +13,9 @@ class Simulation {
     start: number,
     /** Milliseconds that a request takes when so many are in flight. */
     private readonly latency: (inFlight: number) => number,
+    isAlike = false,
   ) {
-    this.gate = new Gate({ start, most: 256, throttled: () => this.throttled, now: () => this.now });
+    this.gate = new Gate({ start, most: 256, throttled: () => this.throttled, isAlike, now: () => this.now });
   }
 
   /** More work is always there. */
@@ -32,6 +33,21 @@ class Simulation {
       this.now = Math.max(this.now, this.due[0]!.at);
       while (this.due.length > 0 && this.due[0]!.at <= this.now) this.due.shift()!.end();
       await settled();
+    }
+  }
+
+  /** So much work comes at a time. */
+  async runFed({ ms, everyMs, each }: { ms: number; everyMs: number; each: number }): Promise<void> {
+    for (let next = this.now; next < ms; next += everyMs) {
+      this.now = Math.max(this.now, next);
+      for (let i = 0; i < each; i++) void this.gate.run(1, NEVER, () => this.request());
+      await settled();
+      while (this.due.length > 0) {
+        this.due.sort((a, b) => a.at - b.at);
+        this.now = this.due[0]!.at;
+        this.due.shift()!.end();
+        await settled();
+      }
     }
   }
 
@@ -55,6 +71,14 @@ test('stays where more in flight bring nothing', async () => {
   const lan = new Simulation(32, (inFlight) => inFlight * 0.5);
   await lan.run(10_000);
   expect(lan.gate.limit).toBeLessThanOrEqual(48);
+});
+
+test('climbs on an empty line, though the other end keeps the throughput down', async () => {
+  // The other end gives 60 every 480 ms, however many are let through.
+  const [alike, mixed] = [new Simulation(32, () => 80, true), new Simulation(32, () => 80)];
+  for (const store of [alike, mixed]) await store.runFed({ ms: 10_000, everyMs: 480, each: 60 });
+  expect(alike.gate.limit).toBe(72);
+  expect(mixed.gate.limit).toBeLessThanOrEqual(48);
 });
 
 test('halves when the store asks to slow down, once for all that were in flight', async () => {
