@@ -26,6 +26,7 @@ import type {
 import { snapshotName, transferWorkflowId } from '../src/domain/names';
 import { decideFreeze, firstState, GIVEN_UP_BEFORE_PARKING, roundsPaused, withRound } from '../src/domain/state';
 import type { MigrationState } from '../src/domain/state';
+import { lastRestored } from '../src/domain/rounds';
 import { Cutover } from './cutover';
 import { Desk, Objection } from './desk';
 import { failureOf, isPassing, needsNewSnapshot } from './failure';
@@ -289,7 +290,7 @@ class Migration {
   }
 
   private restoredBefore() {
-    const last = this.desk.state.rounds.filter((round) => round.steps['restore'] !== undefined).at(-1);
+    const last = lastRestored(this.desk.state.rounds);
     return last === undefined ? {} : { restored: { round: last.round, attempt: last.attempt } };
   }
 

@@ -1,5 +1,6 @@
 import { formatBytes, formatDuration } from './durations';
 import type { RoundSummary } from './exchange';
+import { newestRounds } from './rounds';
 import type { MigrationState } from './state';
 
 /**
@@ -56,7 +57,8 @@ const VERIFY_PER_INDEX_MS = 15;
 
 /** Undefined before there is a round that was restored: the baseline alone says nothing about a small one. */
 export function forecast(state: MigrationState, now: number): Forecast | undefined {
-  const measured = state.rounds.filter(({ outcome }) => outcome === 'done').slice(-LOOKED_AT);
+  const done = state.rounds.filter(({ outcome }) => outcome === 'done');
+  const measured = newestRounds(done, LOOKED_AT);
   const rounds = measured.filter(({ round }) => round > 0);
   const last = rounds.at(-1);
   if (last === undefined) return undefined;

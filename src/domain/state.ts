@@ -11,6 +11,7 @@ import type {
   Writes,
 } from './exchange';
 import { forecast } from './forecast';
+import { newestRounds } from './rounds';
 import type { TransferLimits } from './limits';
 
 /** What `migrate` carries over continue-as-new: one JSON type, versioned. */
@@ -28,7 +29,7 @@ export interface MigrationState {
   readonly attempts: number;
   /** Where the last resolved scope lies. */
   readonly scope: { readonly round: number; readonly attempt: number } | undefined;
-  /** The newest {@link KEPT_ROUNDS}; older ones live in the totals. */
+  /** The newest {@link KEPT_ROUNDS}, and among them always the one restored last; others live in the totals. */
   readonly rounds: readonly RoundSummary[];
   readonly totals: Totals;
   readonly givenUpInARow: number;
@@ -108,7 +109,7 @@ export function withRound(state: MigrationState, round: RoundSummary): Migration
     ...state,
     nextRound: done ? state.nextRound + 1 : state.nextRound,
     attempts: done ? 0 : state.attempts,
-    rounds: [...state.rounds, round].slice(-KEPT_ROUNDS),
+    rounds: newestRounds([...state.rounds, round], KEPT_ROUNDS),
     totals: {
       rounds: state.totals.rounds + (done ? 1 : 0),
       givenUp: state.totals.givenUp + (done ? 0 : 1),

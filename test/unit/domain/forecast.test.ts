@@ -1,6 +1,7 @@
 import type { PlanRef, RoundSummary, Settings } from '../../../src/domain/exchange';
 import { forecast, forecastSentence } from '../../../src/domain/forecast';
-import { decideFreeze, firstState, FREEZE_REQUEST_TTL_MS } from '../../../src/domain/state';
+import { decideFreeze, firstState, FREEZE_REQUEST_TTL_MS, KEPT_ROUNDS, withRound } from '../../../src/domain/state';
+import { lastRestored } from '../../../src/domain/rounds';
 import type { MigrationState } from '../../../src/domain/state';
 
 const MINUTE = 60_000;
@@ -95,6 +96,20 @@ describe('it counts', () => {
     const measured = { freezeSteps: { verify: 90_000, quiescence: 500 } };
     expect(at({}, measured) - at({})).toBeCloseTo(90_000 - 550, -1);
   });
+});
+
+test('where only the baseline was restored, it is remembered for as long as it takes, and its restore with it', () => {
+  const [baseline, ...others] = rounds([0, 60, ...Array.from({ length: 2 * KEPT_ROUNDS }, () => 15)]);
+  const unrestored = others.map((one, at) => {
+    const steps = Object.fromEntries(Object.entries(one.steps).filter(([step]) => step !== 'restore'));
+    return { ...one, steps, restoredBytes: 0, reusedBytes: 0, fetchBytes: (at + 1) * GB };
+  });
+  const first = firstState({} as PlanRef, settings({ restoreEveryRound: false }), [], 0);
+  const late = [baseline as RoundSummary, ...unrestored].reduce(withRound, first);
+  expect(late.rounds).toHaveLength(KEPT_ROUNDS);
+  expect(lastRestored(late.rounds)?.round).toBe(0);
+  // 100 GB at 100 MB/s: a window without its restore would be seconds.
+  expect(forecast(late, after(late.rounds))?.windowMs).toBeGreaterThan(1_000_000);
 });
 
 test('the target fetches more than is sent where its grouping rule says so', () => {
