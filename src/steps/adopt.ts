@@ -11,7 +11,7 @@ import { readBytes, readJson } from './files';
 import { standingOutcome } from './frozen-source';
 import { fingerprintsOf } from './migration';
 import type { PlanFile, StepDeps } from './migration';
-import { claimIndex, claimLocation, releaseAll } from './ownership';
+import { adoptIndex, claimLocation, releaseAll } from './ownership';
 import type { Claimant } from './ownership';
 import { removeRegistration } from './registration';
 
@@ -202,12 +202,7 @@ async function claimRestored(claimant: Claimant, keys: WorkKeys, { signal }: Ste
   for await (const { key } of claimant.store.list(prefix, signal)) {
     names.push(decodeURIComponent(key.slice(prefix.length).replace(/\.json$/, '')));
   }
-  await inParallel(
-    names,
-    COPIES_AT_ONCE,
-    signal,
-    async (name, either) => void (await claimIndex(claimant, name, either)),
-  );
+  await inParallel(names, COPIES_AT_ONCE, signal, (name, either) => adoptIndex(claimant, name, either));
 }
 
 async function unregister(

@@ -97,6 +97,13 @@ export async function requireOwnIndex(claimant: Claimant, index: string, signal:
   );
 }
 
+/** Claims an index whose record was taken over, and says so in it until this migration restores the index itself. */
+export async function adoptIndex(claimant: Claimant, index: string, signal: AbortSignal): Promise<void> {
+  await claimIndex(claimant, index, signal);
+  const owner = await requireOwnIndex(claimant, index, signal);
+  await writeRestored(claimant, index, { ...restoredOf(owner), adopted: true }, signal);
+}
+
 /** Records, before the request, what will be restored into `index`: what then appears there is ours. */
 export async function recordRestoring(
   claimant: Claimant,

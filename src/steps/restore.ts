@@ -70,7 +70,7 @@ class Restoring {
   private readonly manifestOf: ReadonlyMap<string, ManifestIndex>;
   private readonly groups: readonly RestoreGroup[];
   private owners: ReadonlyMap<string, IndexOwner> = new Map();
-  /** With strategy `alias`: what rounds before have restored of the same indices. */
+  /** With strategy `alias`: what rounds before have restored of the same indices, also those of who was taken over. */
   private older: readonly ClaimedIndex[] = [];
   /** All that is on the target, as last seen. */
   private infos: ReadonlyMap<string, IndexInfo> = new Map();
@@ -134,9 +134,11 @@ class Restoring {
       await claimIndex(claimant, name, either);
     });
     const wanted = new Set(names);
-    this.older = (await claimedIndices(claimant, signal)).filter((claimed) => {
-      const of = roundOf(claimed.name);
-      return of !== undefined && wanted.has(of.name) && of.round < this.round;
+    this.older = (await claimedIndices(claimant, signal)).filter(({ name, adopted }) => {
+      const of = roundOf(name);
+      if (of === undefined || !wanted.has(of.name)) return false;
+      // Rounds of a migration that was taken over are older than each of ours, whatever their number.
+      return of.round < this.round || (adopted === true && of.round !== this.round);
     });
   }
 

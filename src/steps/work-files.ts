@@ -93,6 +93,8 @@ export interface RestoredFile {
   readonly aliases?: readonly string[];
   /** The snapshot whose restore into this index was requested last: recorded before the request. */
   readonly restoring?: { readonly repository: string; readonly snapshot: string };
+  /** Taken over from another migration, and not restored by this one since: its round is the other's. */
+  readonly adopted?: true;
 }
 
 /** Whose a target index is, with what its owner has recorded of it. */

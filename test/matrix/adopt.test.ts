@@ -58,3 +58,40 @@ test.each(['terminated', 'aborted'])(
     for (const url of [source, target]) expect(await http(`${url}/_snapshot`)).toEqual({});
   },
 );
+
+test('strategy alias: rounds begin anew, and copies of the one taken over go, whatever the number of their round', async () => {
+  const [source, target, index] = [all.source.url, all.target.url, 'adopted-alias'];
+  const writers = new Writers(source, 5);
+  await writers.createIndex(index, { number_of_shards: 2 });
+  await writers.bulk(index, 500);
+  ferry = await Ferry.create({
+    ...{ source, target, indices: [index], servers: all.servers },
+    plan: { rounds: { every: '1h' }, restore: { strategy: 'alias' } },
+  });
+  await ferry.startWorker();
+  const handle = await ferry.start();
+  const first = await ferry.rounds(1);
+  for (const round of [2, 3]) {
+    await writers.bulk(index, 20);
+    await ferry.signal('run-round');
+    await ferry.rounds(round);
+  }
+  const copies = async () => Object.keys((await http(`${target}/${index}*/_settings`)) as object);
+  expect(await copies()).toEqual([`${index}-snapferry-r2`]);
+  await handle.terminate();
+
+  await writers.bulk(index, 20);
+  const next = ferry.beside({ adopt: ferry.id });
+  await next.start();
+  const { totals } = await next.rounds(1);
+  expect(totals.sentBytes).toBeLessThan(first.totals.sentBytes / 2);
+  expect(await copies()).toEqual([`${index}-snapferry-r0`]);
+  await next.signal('freeze-writes');
+  const report = await next.result();
+  expect(report.verification.failed).toBe(0);
+  expect(report.remains.join()).not.toContain('restored indices stay');
+  expect(await writers.differences(target)).toEqual([]);
+  expect(await http(`${target}/_alias/${index}`)).toEqual({ [`${index}-snapferry-r1`]: { aliases: { [index]: {} } } });
+  expect(await copies()).toEqual([`${index}-snapferry-r1`]);
+  expect(ferry.claims()).toEqual([]);
+});

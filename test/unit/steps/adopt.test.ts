@@ -50,7 +50,12 @@ test('a closed migration is taken over with its claims, proofs and records, and 
   const proofs = [];
   for await (const proof of proofsBefore(world.to, NEW, { round: 0, attempt: 1 }, aContext())) proofs.push(proof.key);
   expect(proofs).toEqual(['old', 'older round, newer file']);
-  for (const name of ['restored/logs-1.json', 'left/s.json', 'published/index-4', 'snapshots/s.json']) {
+  const restored = JSON.parse(world.to.blobs.get(`${OLD.prefix}/restored/logs-1.json`)?.toString() ?? '') as object;
+  expect(JSON.parse(world.to.blobs.get(`${NEW.prefix}/restored/logs-1.json`)?.toString() ?? '')).toEqual({
+    ...restored,
+    adopted: true,
+  });
+  for (const name of ['left/s.json', 'published/index-4', 'snapshots/s.json']) {
     expect(world.to.blobs.get(`${NEW.prefix}/${name}`)).toEqual(world.to.blobs.get(`${OLD.prefix}/${name}`));
   }
   expect(world.target.registered).toEqual({});

@@ -466,6 +466,29 @@ describe('strategy alias', () => {
     expect(migration.target.calls).toEqual([]);
   });
 
+  test('removes what a migration that was taken over has left, whatever its round; never a later one of its own', async () => {
+    const migration = after();
+    for (const [name, adopted] of [
+      ['movies-snapferry-r1', { adopted: true }],
+      ['movies-snapferry-r5', { adopted: true }],
+      ['movies-snapferry-r9', {}],
+    ] as const) {
+      migration.target.add(name, { uuid: `${name} of before`, blocks: ['write'] });
+      const restoring = { repository: 'snapferry-ours', snapshot: `before ${name}` };
+      migration.claim(name, { uuids: [`${name} of before`], restoring, ...adopted });
+    }
+    await run(migration);
+    expect(names(migration)).toEqual(['movies-snapferry-r9', 'movies-snapferry-r1']);
+    expect(migration.target.indexList[1]?.uuid).toBe('restored-movies-snapferry-r1');
+    expect(migration.store.blobs.has(migration.ownerKey('movies-snapferry-r5'))).toBe(false);
+    expect(migration.read<RestoredFile>(migration.keys.restored('movies-snapferry-r1')).adopted).toBeUndefined();
+    // An attempt that comes later finds its own index, and removes nothing more.
+    migration.target.calls.length = 0;
+    await run(migration);
+    expect(migration.target.calls).toEqual([]);
+    expect(migration.store.blobs.has(migration.ownerKey('movies-snapferry-r1'))).toBe(true);
+  });
+
   test('what failed to be removed is removed by the next attempt', async () => {
     const migration = after();
     migration.target.fail('deleteIndices', new UnavailableError('a snapshot runs'));
