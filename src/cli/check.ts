@@ -1,5 +1,8 @@
 import { randomUUID } from 'node:crypto';
+import { mkdir, writeFile } from 'node:fs/promises';
+import path from 'node:path';
 import type { Config } from '../config';
+import type { Lack } from '../domain/definitions';
 import { ConfigurationError } from '../domain/errors';
 import { parsePlan } from '../domain/plan';
 import type { StepContext } from '../steps/context';
@@ -15,6 +18,8 @@ const EXCLUDED_SHOWN = 20;
 export interface CheckOptions {
   /** One JSON object in place of lines: `{ findings, indices, excluded }`. */
   readonly json: boolean;
+  /** A folder for what the source has around the indices and the target lacks or has otherwise; undefined writes nothing. */
+  readonly exportTo?: string;
 }
 
 /**
@@ -35,7 +40,9 @@ export async function check(
     // No migration has this run, so that claims and indices count as another's; but those that it takes over.
     const [adopted] = await predecessorsOf(deps, plan, context);
     const who = { migration: 'snapferry check', firstRunId: adopted?.file.firstRunId ?? `check-${randomUUID()}` };
-    const { findings, indices = [], excluded = [] } = await inspect(deps, plan, who, context);
+    const { findings, indices = [], excluded = [], lacks } = await inspect(deps, plan, who, context);
+    // Undefined when one side could not be asked, which refuses the plan.
+    if (options.exportTo !== undefined && lacks !== undefined) await exportTo(options.exportTo, lacks);
     if (options.json) {
       write(JSON.stringify({ findings: findings.all, indices: indices.map(({ name }) => name), excluded }));
     } else {
@@ -47,6 +54,20 @@ export async function check(
   } finally {
     await deps.close();
   }
+}
+
+/** One file for each definition, called as what it is: its content is the body of `PUT <path>`, of which index.txt tells. */
+async function exportTo(folder: string, lacks: readonly Lack[]): Promise<void> {
+  const index: string[] = [];
+  for (const { definition, state } of lacks) {
+    const { kind, name, path: put, body } = definition;
+    const file = path.join(kind, `${encodeURIComponent(name)}.json`);
+    await mkdir(path.join(folder, kind), { recursive: true });
+    await writeFile(path.join(folder, file), `${JSON.stringify(body, null, 2)}\n`);
+    index.push(`PUT ${put} < ${file} (${state} on the target)\n`);
+  }
+  await mkdir(folder, { recursive: true });
+  await writeFile(path.join(folder, 'index.txt'), index.sort().join(''));
 }
 
 const MARKS = { ok: 'ok     ', warning: 'warning', refused: 'REFUSED' } as const;

@@ -108,11 +108,14 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     run: runWorkerCommand,
   },
   check: {
-    usage: 'check PLAN [--json]',
+    usage: 'check PLAN [--export DIR] [--json]',
     summary: 'preflight a plan without Temporal',
     details: [
       'PLAN     the JSON file that a migration would be started with',
       '--json   one JSON object: findings (check, verdict, subject, seen, remedy), indices, excluded',
+      '--export DIR',
+      '         writes what does not come along and the target lacks or has otherwise: templates, pipelines, policies and',
+      '         stored scripts, a JSON file each, ready for the PUT that DIR/index.txt names',
       '',
       'Checks what a migration checks before it touches anything, and lists what was found: ok, warning, refused.',
       'Ends with 1 when something would keep the migration from starting. Nothing is changed; the target store sees one',
@@ -121,8 +124,9 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     examples: [
       'SNAPFERRY_CONFIG=connections.yaml npx snapferry check plan.json',
       'npx snapferry check plan.json --json',
+      'npx snapferry check plan.json --export definitions',
     ],
-    options: { json: { type: 'boolean', default: false } },
+    options: { json: { type: 'boolean', default: false }, export: { type: 'string' } },
     takes: ['PLAN'],
     run: runCheck,
   },
@@ -380,7 +384,8 @@ async function storeOf(given: string, terminal: Terminal): Promise<Store> {
 async function runCheck({ values, positionals }: Given, terminal: Terminal): Promise<void> {
   const { check } = load('./check') as { check: typeof Check };
   const config = await loadConfig(terminal.env);
-  const options = { json: values['json'] === true };
+  const { export: exportTo } = values;
+  const options = { json: values['json'] === true, ...(typeof exportTo === 'string' ? { exportTo } : {}) };
   await check(positionals[0] ?? '', config, options, terminal.out, terminal.interruption());
 }
 

@@ -1,3 +1,4 @@
+import type { Definitions } from '../domain/definitions';
 import { ConfigurationError, UnavailableError } from '../domain/errors';
 import * as answers from './answers';
 import { addWriteBlock, readWriteTasks } from './blocks';
@@ -331,8 +332,8 @@ class HttpCluster implements OpenedCluster {
     return surroundings.pipelines(this.http, signal);
   }
 
-  templates(signal: AbortSignal): Promise<Readonly<Record<string, readonly string[]>>> {
-    return surroundings.templates(this.http, signal);
+  definitions(signal: AbortSignal): Promise<Definitions> {
+    return surroundings.definitions(this.http, signal);
   }
 
   snapshotPolicies(signal: AbortSignal): Promise<Readonly<Record<string, string>>> {

@@ -190,6 +190,26 @@ export const CALLS = {
     probe: { query: 'filter_path=none' },
     why: 'whether a schedule writes to the locations of the plan',
   },
+  componentTemplates: {
+    ...{ method: 'GET', path: '/_component_template', statement: 'ReadSurroundings', sides: BOTH, isAdvisory: true },
+    probe: { query: 'filter_path=none' },
+    why: 'which templates the target lacks',
+  },
+  lifecyclePolicies: {
+    ...{ method: 'GET', path: '/_ilm/policy', statement: 'ReadSurroundings', sides: BOTH, isAdvisory: true },
+    probe: { query: 'filter_path=none' },
+    why: 'which policies the target lacks',
+  },
+  statePolicies: {
+    ...{ method: 'GET', path: '/_opendistro/_ism/policies', statement: 'ReadSurroundings', sides: BOTH },
+    ...{ isAdvisory: true, probe: { query: 'filter_path=none' } },
+    why: 'which policies the target lacks',
+  },
+  scripts: {
+    ...{ method: 'GET', path: '/_cluster/state/metadata', statement: 'ReadSurroundings', sides: BOTH },
+    ...{ isAdvisory: true, probe: { query: 'filter_path=none' } },
+    why: 'which stored scripts the target lacks',
+  },
   analyze: {
     ...{ method: 'POST', path: '/_analyze', statement: 'AnalyzeText', sides: BOTH, isAdvisory: true },
     probe: { body: { analyzer: 'standard', text: 'x' } },

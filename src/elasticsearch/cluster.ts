@@ -1,3 +1,4 @@
+import type { Definitions } from '../domain/definitions';
 import type { CallName } from './calls';
 
 /**
@@ -126,8 +127,8 @@ export interface Cluster {
   dataStreams(signal: AbortSignal): Promise<Readonly<Record<string, readonly string[]>>>;
   /** Names of ingest pipelines. */
   pipelines(signal: AbortSignal): Promise<readonly string[]>;
-  /** Index templates with the patterns of the indices they are for. */
-  templates(signal: AbortSignal): Promise<Readonly<Record<string, readonly string[]>>>;
+  /** What no snapshot of ours holds, as the same version of a cluster would take it; none that the cluster made itself. */
+  definitions(signal: AbortSignal): Promise<Definitions>;
   /** Policies that take snapshots by schedule (SLM), with their repositories. */
   snapshotPolicies(signal: AbortSignal): Promise<Readonly<Record<string, string>>>;
   /** Why the cluster cannot analyze text so: a body of `_analyze`, without text. Undefined when it can. */

@@ -1,3 +1,4 @@
+import type { Definition, Definitions } from '../domain/definitions';
 import { ConfigurationError } from '../domain/errors';
 import { CALLS, NOBODY } from './calls';
 import type { CallName, NeededCall } from './calls';
@@ -5,6 +6,7 @@ import type { RepositoryDefinition, Room } from './cluster';
 import { isUnsupported } from './failures';
 import type { Refusal } from './failures';
 import type { Call, Http } from './http';
+import { encodeName } from './paths';
 
 /** What preflight asks beyond the indices themselves: what a cluster permits, has, and has room for. */
 
@@ -77,25 +79,89 @@ export async function pipelines(http: Http, signal: AbortSignal): Promise<string
   return Object.keys((await optional<object>(http, '/_ingest/pipeline', signal)) ?? {});
 }
 
-/** See `Cluster.templates`: those of the old kind, and the composable ones that came with 7.8. */
-export async function templates(http: Http, signal: AbortSignal): Promise<Record<string, readonly string[]>> {
-  // `template` is how 5.x calls the one pattern.
-  type Old = Record<string, { readonly index_patterns?: readonly string[]; readonly template?: string }>;
-  interface Composable {
-    readonly index_templates?: readonly {
-      readonly name: string;
-      readonly index_template: { readonly index_patterns: readonly string[] };
-    }[];
+/** See `Cluster.definitions`. */
+export async function definitions(http: Http, signal: AbortSignal): Promise<Definitions> {
+  const all: Definition[] = [];
+  let scriptsKnown = true;
+  for (const { kind, from, to, read } of DEFINED) {
+    const answer = await optional<never>(http, from, signal);
+    if (kind === 'script') scriptsKnown = showsMetadata(answer);
+    for (const [name, body] of answer === undefined ? [] : read(answer)) {
+      if (isOwn(name, body)) continue;
+      all.push({ kind, name, path: `${to}/${encodeName(name)}`, body: without(body, DATES) });
+    }
   }
-  const old = (await optional<Old>(http, '/_template', signal)) ?? {};
-  const young = (await optional<Composable>(http, '/_index_template', signal))?.index_templates ?? [];
-  return Object.fromEntries([
-    ...Object.entries(old).map(
-      ([name, { index_patterns, template }]) => [name, index_patterns ?? [template].flat()] as const,
-    ),
-    ...young.map(({ name, index_template }) => [name, index_template.index_patterns] as const),
-  ]) as Record<string, readonly string[]>;
+  return { all, scriptsKnown };
 }
+
+/** A service that hides what its clusters hold answers with an empty state, as one without scripts would but for this. */
+function showsMetadata(answer: StateAnswer | undefined): boolean {
+  return answer?.metadata?.cluster_uuid !== undefined;
+}
+
+interface StateAnswer {
+  readonly metadata?: { readonly cluster_uuid?: string; readonly stored_scripts?: Readonly<Record<string, object>> };
+}
+
+type Entries = (readonly [name: string, body: object])[];
+interface Defined {
+  readonly kind: Definition['kind'];
+  readonly from: string;
+  /** Where it is PUT, in front of its name. */
+  readonly to: string;
+  read(answer: never): Entries;
+}
+
+/** What a cluster makes itself has a name that begins with a dot, or since 7.9 says that it is managed. */
+function isOwn(name: string, body: object): boolean {
+  type Marked = { readonly managed?: boolean } | undefined;
+  const { _meta: meta, policy } = body as { readonly _meta?: Marked; readonly policy?: { readonly _meta?: Marked } };
+  return name.startsWith('.') || meta?.managed === true || policy?._meta?.managed === true;
+}
+
+/** Which no PUT takes. */
+const DATES = ['created_date', 'created_date_millis', 'modified_date', 'modified_date_millis'];
+
+function without(body: object, keys: readonly string[]): object {
+  return Object.fromEntries(Object.entries(body).filter(([key]) => !keys.includes(key)));
+}
+
+const byName = (answer: Readonly<Record<string, object>>): Entries => Object.entries(answer);
+
+const STATE_PATHS = 'metadata.cluster_uuid,metadata.stored_scripts';
+
+/** What each kind is asked of, and what of the answer is taken by its PUT. */
+const DEFINED: readonly Defined[] = [
+  { kind: 'template', from: '/_template', to: '/_template', read: byName },
+  {
+    ...{ kind: 'index-template', from: '/_index_template', to: '/_index_template' },
+    read: ({ index_templates: all }: { index_templates: { name: string; index_template: object }[] }) =>
+      all.map(({ name, index_template }) => [name, index_template] as const),
+  },
+  {
+    ...{ kind: 'component-template', from: '/_component_template', to: '/_component_template' },
+    read: ({ component_templates: all }: { component_templates: { name: string; component_template: object }[] }) =>
+      all.map(({ name, component_template }) => [name, component_template] as const),
+  },
+  { kind: 'pipeline', from: '/_ingest/pipeline', to: '/_ingest/pipeline', read: byName },
+  {
+    ...{ kind: 'ilm-policy', from: '/_ilm/policy', to: '/_ilm/policy' },
+    read: (answer: Readonly<Record<string, { policy: object }>>) =>
+      Object.entries(answer).map(([name, { policy }]) => [name, { policy }] as const),
+  },
+  {
+    ...{ kind: 'ism-policy', from: '/_opendistro/_ism/policies', to: '/_opendistro/_ism/policies' },
+    read: ({ policies = [] }: { policies?: { _id: string; policy: object }[] }) =>
+      policies.map(({ _id, policy }) => [_id, { policy: without(policy, MADE_BY_ISM) }] as const),
+  },
+  {
+    ...{ kind: 'script', from: `/_cluster/state/metadata?filter_path=${STATE_PATHS}`, to: '/_scripts' },
+    read: ({ metadata }: StateAnswer) =>
+      Object.entries(metadata?.stored_scripts ?? {}).map(([id, script]) => [id, { script }] as const),
+  },
+];
+
+const MADE_BY_ISM = ['policy_id', 'last_updated_time', 'schema_version'];
 
 /** See `Cluster.snapshotPolicies`. */
 export async function snapshotPolicies(http: Http, signal: AbortSignal): Promise<Record<string, string>> {

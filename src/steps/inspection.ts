@@ -1,5 +1,6 @@
 import { checkVersions, describeVersion, parseVersion } from '../domain/compatibility';
 import type { PreflightInput } from '../domain/exchange';
+import type { Lack } from '../domain/definitions';
 import { WorkKeys } from '../domain/names';
 import { formatBytes } from '../domain/durations';
 import { isShared, webhooksOf } from '../domain/plan';
@@ -7,6 +8,7 @@ import type { ResolvedPlan } from '../domain/plan';
 import type { Cluster, ClusterInfo, IndexInfo } from '../elasticsearch/cluster';
 import type { Store } from '../storage/store';
 import type { StepContext } from './context';
+import { checkDefinitions } from './definition-checks';
 import { Findings } from './findings';
 import { checkIndices, matchingIndices } from './index-checks';
 import type { MatchingIndices } from './index-checks';
@@ -31,6 +33,8 @@ export interface Inspection {
   readonly target?: ClusterInfo | undefined;
   readonly indices?: readonly IndexInfo[] | undefined;
   readonly excluded?: MatchingIndices['excluded'] | undefined;
+  /** What stands around the indices on the source and not, or not so, on the target. */
+  readonly lacks?: readonly Lack[] | undefined;
 }
 
 type Who = Pick<PreflightInput, 'migration' | 'firstRunId'>;
@@ -100,8 +104,7 @@ class Checks {
       await checkCalls(this.deps.config, plan, ends, findings, context.signal);
     }
     await this.stores(target);
-    const matching = await this.indices(target);
-    return { source, target, indices: matching?.indices, excluded: matching?.excluded };
+    return { source, target, ...(await this.indices(target)) };
   }
 
   private cluster(cluster: Cluster): Promise<ClusterInfo | undefined> {
@@ -186,7 +189,9 @@ class Checks {
     return found ?? false;
   }
 
-  private async indices(targetInfo: ClusterInfo | undefined): Promise<MatchingIndices | undefined> {
+  private async indices(
+    targetInfo: ClusterInfo | undefined,
+  ): Promise<Pick<Inspection, 'indices' | 'excluded' | 'lacks'> | undefined> {
     const { plan, findings, context } = this;
     const { source } = this.ends;
     context.progress({ step: 'checking indices' });
@@ -199,8 +204,9 @@ class Checks {
       const settings = await checkIndices(indices, ends, findings, context.signal);
       await checkDataStreams(plan, source, indices, findings, context.signal);
       await checkNeeds(indices, settings, this.ends, findings, context.signal);
+      const lacks = await checkDefinitions(indices, settings, this.ends, findings, context.signal);
       await checkRoom(plan, indices, ends.target, findings, context.signal);
-      return matching;
+      return { ...matching, lacks };
     });
   }
 

@@ -1,5 +1,5 @@
 import { formatBytes } from '../domain/durations';
-import { matchesAny, resolvePatterns } from '../domain/patterns';
+import { resolvePatterns } from '../domain/patterns';
 import type { ResolvedPlan } from '../domain/plan';
 import type { Config } from '../config';
 import { callsOf } from '../elasticsearch';
@@ -145,8 +145,6 @@ export async function checkNeeds(
   signal: AbortSignal,
 ) {
   await checkPipelines(indices, settings, ends.target, findings, signal);
-  await warnOfTemplates(indices, ends, findings, signal);
-  warnOfLifecycles(indices, settings, ends.target, findings);
   const open = indices.filter((index) => index.open).map(({ name }) => name);
   const mappings = open.length === 0 ? {} : await ends.source.mappings(open, signal);
   for (const [body, users] of analysesOf(open, settings, mappings)) {
@@ -158,54 +156,6 @@ export async function checkNeeds(
     findings.refuse('indices', first, {
       seen: `Index '${first}'${more} analyzes text in a way that the target does not know (${fault})`,
       remedy: `install on '${ends.target.name}' the plugin or file that it needs, or leave it out with "-${first}"`,
-    });
-  }
-}
-
-/** Indices to come get their mappings from templates, which no snapshot of ours holds. */
-async function warnOfTemplates(
-  indices: readonly IndexInfo[],
-  { source, target }: Ends,
-  findings: Findings,
-  signal: AbortSignal,
-) {
-  const there = await target.templates(signal);
-  for (const [template, patterns] of Object.entries(await source.templates(signal))) {
-    if (Object.hasOwn(there, template)) continue;
-    const user = indices.find(({ name }) => matchesAny(patterns, name));
-    if (user === undefined) continue;
-    findings.warn('target', template, {
-      seen: `Template '${template}' is for indices like '${user.name}', and the target has none of that name`,
-      remedy: 'create it there before the switchover, or indices to come are made without it',
-    });
-  }
-}
-
-/** Settings of each kind of lifecycle management. All are dropped on restore: policies stay where they are. */
-const LIFECYCLES = [
-  'index.lifecycle.name',
-  'index.opendistro.index_state_management.policy_id',
-  'index.plugins.index_state_management.policy_id',
-];
-
-function warnOfLifecycles(
-  indices: readonly IndexInfo[],
-  settings: Readonly<Record<string, FlatSettings>>,
-  target: Cluster,
-  findings: Findings,
-) {
-  const byPolicy = new Map<string, string[]>();
-  for (const { name } of indices) {
-    for (const key of LIFECYCLES) {
-      const policy = settings[name]?.[key];
-      if (policy !== undefined) byPolicy.set(String(policy), [...(byPolicy.get(String(policy)) ?? []), name]);
-    }
-  }
-  for (const [policy, [first, ...others]] of byPolicy) {
-    const more = others.length === 0 ? '' : ` and ${others.length} more`;
-    findings.warn('target', policy, {
-      seen: `Policy '${policy}' manages index '${first}'${more} on the source; on the target nothing will`,
-      remedy: `create the policy on '${target.name}' and assign it after the switchover`,
     });
   }
 }

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { MigrationError } from '../../src/domain/errors';
+import { patternsOf } from '../../src/domain/definitions';
 import { ConfigurationError, UnavailableError, WritesNotBlockedError } from '../../src/domain/errors';
 import { CALLS } from '../../src/elasticsearch/calls';
 import type { CallName, NeededCall } from '../../src/elasticsearch/calls';
@@ -663,20 +664,28 @@ export function describeCluster(name: string, open: () => Promise<OpenedCluster>
         expect(await cluster.pipelines(NEVER)).not.toContain(name);
       });
 
-      it('lists its templates with their patterns, of both kinds where there are two', async () => {
-        const names = [`old-${randomBytes(4).toString('hex')}`, `young-${randomBytes(4).toString('hex')}`];
-        const patterns = names.map((name) => [`${name}-*`]);
-        await must(
-          'PUT',
-          `/_template/${names[0]}`,
-          major >= 6 ? { index_patterns: patterns[0] } : { template: patterns[0]![0] },
+      it('tells its definitions so that its own PUT takes them as they are, but those that it made itself', async () => {
+        const name = `defined-${randomBytes(4).toString('hex')}`;
+        const pattern = `${name}-*`;
+        await must('PUT', `/_template/${name}`, major >= 6 ? { index_patterns: [pattern] } : { template: pattern });
+        await must('PUT', `/_ingest/pipeline/${name}`, { description: 'none', processors: [] });
+        if (hasBlockCall) {
+          await must('PUT', `/_component_template/${name}`, { template: { settings: { number_of_shards: 2 } } });
+          const composed = { index_patterns: [pattern], composed_of: [name], priority: 3 };
+          await must('PUT', `/_index_template/${name}`, composed);
+        }
+        const found = (await cluster.definitions(NEVER)).all;
+        expect(found.every((one) => one.name === name)).toBe(true);
+        for (const { path } of found) await must('DELETE', path);
+        expect(await cluster.definitions(NEVER)).toEqual({ all: [], scriptsKnown: true });
+        // A component template must be there before that which is composed of it.
+        for (const { path, body } of [...found].reverse()) await must('PUT', path, body);
+        expect((await cluster.definitions(NEVER)).all).toEqual(found);
+        for (const { path } of found) await must('DELETE', path);
+        expect(found.map(({ kind }) => kind)).toEqual(
+          hasBlockCall ? ['template', 'index-template', 'component-template', 'pipeline'] : ['template', 'pipeline'],
         );
-        if (hasBlockCall) await must('PUT', `/_index_template/${names[1]}`, { index_patterns: patterns[1] });
-        const found = await cluster.templates(NEVER);
-        expect(found[names[0]!]).toEqual(patterns[0]);
-        expect(found[names[1]!]).toEqual(hasBlockCall ? patterns[1] : undefined);
-        await must('DELETE', `/_template/${names[0]}`);
-        if (hasBlockCall) await must('DELETE', `/_index_template/${names[1]}`);
+        expect(found.flatMap(patternsOf)).toEqual(hasBlockCall ? [pattern, pattern] : [pattern]);
       });
 
       it('tells how much room it has, and limits shards from 7.0 on', async () => {

@@ -1,7 +1,7 @@
 /** `snapferry check` as a process, on real nodes and stores: what a migration would find, before there is one. */
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { readdirSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Finding } from '../../src/steps/findings';
 import { Ferry } from '../support/ferry';
@@ -40,12 +40,12 @@ interface Answer {
 }
 
 /** There is no Temporal at the address that the command is given. */
-async function check(indices: readonly string[], changes: object = {}): Promise<Answer> {
+async function check(indices: readonly string[], changes: object = {}, more: readonly string[] = []): Promise<Answer> {
   const plan = path.join(ferry.dir, 'plan.json');
   writeFileSync(plan, JSON.stringify({ ...ferry.plan, indices, ...changes }));
   const env = { ...ferry.environment(), TEMPORAL_ADDRESS: '127.0.0.1:9' };
   return new Promise((resolve) => {
-    execFile(process.execPath, [SNAPFERRY, 'check', plan, '--json'], { env }, (error, out, err) => {
+    execFile(process.execPath, [SNAPFERRY, 'check', plan, '--json', ...more], { env }, (error, out, err) => {
       const code = error === null ? 0 : Number(error.code);
       resolve({ code, err, ...(JSON.parse(out || '{}') as Omit<Answer, 'code' | 'err'>) });
     });
@@ -86,6 +86,35 @@ test('what does not come along is a warning', async () => {
     seen: expect.stringContaining(`like '${films}'`),
     remedy: expect.stringContaining('create it there'),
   });
+});
+
+test('--export writes what does not come along, and the target takes each file as it is', async () => {
+  const films = await create(source, 'exported');
+  await send(source, 'PUT', `/_template/${token}`, { template: `${token}-*`, settings: { number_of_shards: 1 } });
+  await send(source, 'PUT', `/_template/${token}-other`, { template: 'of-others-*' });
+  for (const url of [source, target]) {
+    await send(url, 'PUT', `/_ingest/pipeline/${token}-same`, { description: 'the same', processors: [] });
+    await send(url, 'PUT', `/_ingest/pipeline/${token}`, { description: `of ${url}`, processors: [] });
+  }
+  const folder = path.join(ferry.dir, 'definitions');
+  const { code: exit } = await check([films], {}, ['--export', folder]);
+  const puts = readFileSync(path.join(folder, 'index.txt'), 'utf8')
+    .split('\n')
+    .filter((line) => line.includes(token));
+  const taken: unknown[] = [];
+  for (const line of puts) {
+    const [, put = '', file = '', state] = /^PUT (\S+) < (\S+) \((\w+) on the target\)$/.exec(line) ?? [];
+    const body = JSON.parse(readFileSync(path.join(folder, file), 'utf8')) as object;
+    taken.push([put, state, (await send(target, 'PUT', put, body)).status]);
+  }
+  for (const url of [source, target]) {
+    for (const kind of ['_template', '_ingest/pipeline']) await send(url, 'DELETE', `/${kind}/${token}*`);
+  }
+  expect(exit).toBe(0);
+  expect(taken).toEqual([
+    [`/_ingest/pipeline/${token}`, 'different', 200],
+    [`/_template/${token}`, 'missing', 200],
+  ]);
 });
 
 test('a broken plan: each finding has its subject and what to do, and the exit code says that it would not start', async () => {

@@ -1,3 +1,4 @@
+import type { Definition, Definitions } from '../../src/domain/definitions';
 import type { CallName } from '../../src/elasticsearch/calls';
 import type {
   AliasAction,
@@ -79,8 +80,8 @@ export class FakeCluster implements Cluster {
   readonly refused: Partial<Record<CallName, string>> = {};
   readonly streams: Record<string, readonly string[]> = {};
   readonly pipelineNames: string[] = [];
-  /** Name -> patterns. */
-  readonly templateMap: Record<string, readonly string[]> = {};
+  readonly defined: Definition[] = [];
+  showsScripts = true;
   readonly policies: Record<string, string> = {};
   /** Words that no body of `_analyze` may hold. */
   readonly unknownAnalyses: string[] = [];
@@ -119,8 +120,8 @@ export class FakeCluster implements Cluster {
     return this.doing('pipelines', () => this.pipelineNames);
   }
 
-  templates(): Promise<Record<string, readonly string[]>> {
-    return this.doing('templates', () => this.templateMap);
+  definitions(): Promise<Definitions> {
+    return this.doing('definitions', () => ({ all: this.defined, scriptsKnown: this.showsScripts }));
   }
 
   snapshotPolicies(): Promise<Record<string, string>> {

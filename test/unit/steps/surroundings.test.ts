@@ -53,21 +53,6 @@ describe('preflight: what indices need around them', () => {
     expect(await found(world)).toEqual([refused('indices', 'logs-1', "pipeline 'geo' (index.default_pipeline)")]);
   });
 
-  test('templates for such indices and lifecycle policies do not come along, and that is a warning', async () => {
-    const world = World.with('logs-1', 'logs-2');
-    for (const name of ['logs-1', 'logs-2']) world.source.settingsOf[name] = { 'index.lifecycle.name': 'hot' };
-    Object.assign(world.source.templateMap, { logs: ['logs-*'], there: ['*'], films: ['films-*'] });
-    world.target.templateMap['there'] = ['*'];
-    expect(await found(world)).toEqual([
-      expect.objectContaining({ verdict: 'warning', subject: 'logs', seen: expect.stringContaining("like 'logs-1'") }),
-      expect.objectContaining({
-        verdict: 'warning',
-        subject: 'hot',
-        seen: expect.stringContaining("'logs-1' and 1 more"),
-      }),
-    ]);
-  });
-
   test('an index that follows another cluster is refused: not only its clients write to it', async () => {
     const world = World.with('logs-1');
     world.source.settingsOf['logs-1'] = { 'index.xpack.ccr.following_index': 'true' };
