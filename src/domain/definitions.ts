@@ -17,10 +17,10 @@ export interface Definitions {
   readonly scriptsKnown: boolean;
 }
 
-/** A definition of the source that is not the target's. */
+/** A definition of the source that is not the target's as well, as far as is known. */
 export interface Lack {
   readonly definition: Definition;
-  readonly state: 'missing' | 'different';
+  readonly state: 'missing' | 'different' | 'not known';
 }
 
 /** Settings by index. */
@@ -60,11 +60,12 @@ export function concerning(all: readonly Definition[], indices: Indices): Defini
   });
 }
 
-/** Those of `source` that `target` does not have, or has otherwise. */
-export function lacking(source: readonly Definition[], target: readonly Definition[]): Lack[] {
+/** Those of `source` that `target` does not have, or has otherwise; or perhaps, of scripts that it does not show. */
+export function lacking(source: readonly Definition[], target: Definitions): Lack[] {
   const id = ({ kind, name }: Definition) => `${kind}/${name}`;
-  const there = new Map(target.map((definition) => [id(definition), definition]));
+  const there = new Map(target.all.map((definition) => [id(definition), definition]));
   return source.flatMap((definition): Lack[] => {
+    if (definition.kind === 'script' && !target.scriptsKnown) return [{ definition, state: 'not known' }];
     const other = there.get(id(definition));
     if (other === undefined) return [{ definition, state: 'missing' }];
     return comparable(definition) === comparable(other) ? [] : [{ definition, state: 'different' }];

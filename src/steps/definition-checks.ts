@@ -21,11 +21,18 @@ export async function checkDefinitions(
 ): Promise<readonly Lack[]> {
   const held = Object.fromEntries(indices.map(({ name }) => [name, settings[name] ?? {}]));
   const [ours, theirs] = [await source.definitions(signal), await target.definitions(signal)];
-  const lacks = lacking(concerning(ours.all, held), theirs.all);
+  const lacks = lacking(concerning(ours.all, held), theirs);
   for (const lack of lacks) warnOfTemplate(lack, Object.keys(held), findings);
   warnOfLifecycles(held, target, lacks, findings);
   warnOfMany('component-template', 'component templates', lacks, target, findings);
   warnOfMany('pipeline', 'pipelines', lacks, target, findings);
+  warnOfMany('script', 'stored scripts', lacks, target, findings);
+  for (const { name } of [source, target].filter((_, at) => ![ours, theirs][at]?.scriptsKnown)) {
+    findings.warn('target', name, {
+      seen: `Cluster '${name}' does not show its stored scripts, so what the target lacks of them is not known`,
+      remedy: 'ask those who search by them, and compare each on both sides (GET _scripts/ID)',
+    });
+  }
   return lacks;
 }
 

@@ -1,10 +1,11 @@
 import { concerning, lacking } from '../../../src/domain/definitions';
-import type { Definition } from '../../../src/domain/definitions';
+import type { Definition, Definitions } from '../../../src/domain/definitions';
 
 const one = (kind: Definition['kind'], name: string, body: object = {}): Definition => ({
   ...{ kind, name, body },
   path: `/${kind}/${name}`,
 });
+const known = (all: readonly Definition[]): Definitions => ({ all, scriptsKnown: true });
 const namesOf = (definitions: readonly Definition[]) => definitions.map(({ name }) => name);
 
 describe('what concerns the indices of a plan', () => {
@@ -60,7 +61,7 @@ describe('what the target lacks', () => {
       one('pipeline', 'b', { x: 2 }),
       one('template', 'c'),
     ];
-    expect(lacking(source, target).map(({ definition: { name }, state }) => [name, state])).toEqual([
+    expect(lacking(source, known(target)).map(({ definition: { name }, state }) => [name, state])).toEqual([
       ['b', 'different'],
       ['c', 'missing'],
     ]);
@@ -75,8 +76,8 @@ describe('what the target lacks', () => {
       one('template', 'a', { order: 0, index_patterns: ['logs-*'] }),
       one('script', 'b', { script: { lang: 'painless', source: '1', options: {} } }),
     ];
-    expect(lacking(source, target)).toEqual([]);
+    expect(lacking(source, known(target))).toEqual([]);
     const other = one('script', 'b', { script: { lang: 'painless', source: '2' } });
-    expect(lacking(source, [target[0]!, other])).toHaveLength(1);
+    expect(lacking(source, known([target[0]!, other]))).toHaveLength(1);
   });
 });

@@ -149,6 +149,52 @@ test('a repository is shown without what newer versions add', async () => {
   expect(await cluster.repositories(NEVER)).toEqual({ r: definition });
 });
 
+describe('definitions', () => {
+  const none = { status: 404, body: { error: 'no handler found' } };
+  const script = {
+    ...{ 'GET /_template': { body: {} }, 'GET /_index_template': none, 'GET /_component_template': none },
+    ...{ 'GET /_ingest/pipeline': { body: {} }, 'GET /_ilm/policy': none, 'GET /_opendistro/_ism/policies': none },
+    'GET /_cluster/state/metadata': { body: { metadata: { cluster_uuid: 'uuid' } } },
+  };
+
+  test('of policies and scripts, which bare nodes do not have, are without what their PUT refuses', async () => {
+    const phases = { hot: { actions: {} } };
+    const stored = { lang: 'painless', source: '1' };
+    const states = { default_state: 'hot', states: [{ name: 'hot' }] };
+    await open({
+      ...script,
+      'GET /_ilm/policy': {
+        body: {
+          hot: { version: 3, modified_date: '2026-01-01', policy: { phases } },
+          own: { version: 1, modified_date: '2026-01-01', policy: { phases, _meta: { managed: true } } },
+        },
+      },
+      'GET /_opendistro/_ism/policies': {
+        body: { policies: [{ _id: 'warm', _seq_no: 1, policy: { policy_id: 'warm', schema_version: 1, ...states } }] },
+      },
+      'GET /_cluster/state/metadata': {
+        body: { metadata: { cluster_uuid: 'uuid', stored_scripts: { 'a b': stored } } },
+      },
+    });
+    expect(await cluster.definitions(NEVER)).toEqual({
+      all: [
+        { kind: 'ilm-policy', name: 'hot', path: '/_ilm/policy/hot', body: { policy: { phases } } },
+        { kind: 'ism-policy', name: 'warm', path: '/_opendistro/_ism/policies/warm', body: { policy: states } },
+        { kind: 'script', name: 'a b', path: '/_scripts/a%20b', body: { script: stored } },
+      ],
+      scriptsKnown: true,
+    });
+  });
+
+  test.each([
+    ['refuses to tell its state', { status: 403, body: { Message: 'not allowed' } }],
+    ['tells it without what is in it', { body: {} }],
+  ])('of scripts are not known where a service %s', async (_, answer) => {
+    await open({ ...script, 'GET /_cluster/state/metadata': answer });
+    expect(await cluster.definitions(NEVER)).toEqual({ all: [], scriptsKnown: false });
+  });
+});
+
 test('a cluster is named by host and port, and its indices of several requests are merged', async () => {
   const names = ['a'.repeat(2_000), 'b'.repeat(2_000)];
   const answer = (name: string) => ({ body: { [name]: { settings: { 'index.uuid': name[0] } } } });

@@ -68,3 +68,30 @@ test('pipelines that no cluster knows to be used are one line, however many they
     warning('ali', '1 pipelines of the source differ from those of the target: p6'),
   ]);
 });
+
+describe('stored scripts', () => {
+  const script = (name: string, source: string) => define('script', name, { script: { lang: 'painless', source } });
+  const given = () => {
+    const world = World.with('logs-1');
+    world.source.defined.push(script('present', '1'), script('different', '1'), script('missing', '1'));
+    world.target.defined.push(script('present', '1'), script('different', '2'));
+    return world;
+  };
+
+  test('that are missing or different are a warning, present ones are none', async () => {
+    expect((await found(given())).warnings).toEqual([
+      warning('ali', '1 stored scripts of the source are missing on the target: missing'),
+      warning('ali', '1 stored scripts of the source differ from those of the target: different'),
+    ]);
+  });
+
+  test.each(['source', 'target'] as const)('that the %s does not show are not known', async (side) => {
+    const world = given();
+    world[side].showsScripts = false;
+    if (side === 'source') world.source.defined.length = 0;
+    expect(await found(world)).toEqual({
+      warnings: [warning(world[side].name, 'what the target lacks of them is not known')],
+      lacks: side === 'source' ? [] : ['present', 'different', 'missing'].map((name) => [name, 'not known']),
+    });
+  });
+});
