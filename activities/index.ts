@@ -3,12 +3,14 @@ import {
   confirmSourceState,
   obstacleToFreeze,
   proveQuiescence,
+  unblockExcluded,
   unblockWrites,
   writeFreezeOutcome,
   writeFreezeRecord,
 } from '../src/steps/block';
 import { cleanUp } from '../src/steps/cleanup';
 import { copyUnit, readUnits } from '../src/steps/copy-unit';
+import { excludeIndex } from '../src/steps/exclusions';
 import { keepSettings } from '../src/steps/keep-settings';
 import { writeLimits } from '../src/steps/limits';
 import type { StepDeps } from '../src/steps/migration';
@@ -53,6 +55,8 @@ export function createActivities(deps: StepDeps) {
     blockWrites: activity(blockWrites),
     proveQuiescence: activity(proveQuiescence),
     unblockWrites: activity(unblockWrites),
+    excludeIndex: activity(excludeIndex),
+    unblockExcluded: activity(unblockExcluded),
     writeFreezeOutcome: activity(writeFreezeOutcome),
     confirmSourceState: activity(confirmSourceState),
     confirmPublished: activity(confirmPublished),

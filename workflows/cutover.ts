@@ -25,7 +25,7 @@ import { Objection } from './desk';
 import type { Desk } from './desk';
 import { failureOf } from './failure';
 import { freeze } from './freeze';
-import { commit, unfreezeWrites } from './messages';
+import { commit, openExcluded, unfreezeWrites } from './messages';
 import { quick, waiting } from './stubs';
 import { Watch } from './watch';
 
@@ -43,6 +43,8 @@ export class Cutover {
   private leaseEnded: LeaseResult | undefined;
   private last: RoundRef | undefined;
   private verification: VerifyResult | undefined;
+  /** Exclusions of the last comparison. */
+  private compared = 0;
   /** What the operator must do about a lease that was terminated or failed. */
   private lost: string | undefined;
   private readonly steps: Record<string, number> = {};
@@ -55,6 +57,7 @@ export class Cutover {
 
   async run(): Promise<Report | undefined> {
     const { desk } = this;
+    await desk.exclusionsDone();
     desk.enter('freezing');
     if (!(await this.begin())) return undefined;
     const ended = CancellationScope.nonCancellable(() => this.awaitLease());
@@ -107,7 +110,7 @@ export class Cutover {
       { summary: 'which indices to freeze', activityId: `scope-to-freeze-r${ref.round}-a${ref.attempt}` },
       [{ ...ref, previous: this.desk.state.scope }],
     );
-    this.desk.freezeScope(scope.digest);
+    this.desk.freezeScope(scope.digest, ref);
     return ref;
   }
 
@@ -139,6 +142,8 @@ export class Cutover {
       const { windowMs, lowMs, highMs } = foreseen;
       this.foreseen = { windowMs: Math.round(windowMs), lowMs: Math.round(lowMs), highMs: Math.round(highMs) };
     }
+    const { lease } = this;
+    desk.askLease = () => lease.signal(openExcluded);
     desk.beginFreeze(freezes, { lease: workflowId, deadline: Date.now() + settings.freezeAtMostMs });
   }
 
@@ -196,10 +201,19 @@ export class Cutover {
     this.last = { plan: desk.state.plan, round: round.round, attempt: round.attempt };
     await this.timed('fingerprints', () => this.fingerprints());
     if (desk.state.settings.replicas === 'before') await this.timed('replicas', () => this.replicas(true));
-    await this.verify();
-    await desk.awaitApproval();
-    desk.enter('cutover');
-    await this.timed('recheck', () => this.recheck());
+    for (;;) {
+      await this.verify();
+      await desk.awaitApproval(() => this.isOutdated());
+      desk.enter('cutover');
+      if (!this.isOutdated()) await this.timed('recheck', () => this.recheck());
+      if (!this.isOutdated()) return;
+      desk.decide(false);
+    }
+  }
+
+  /** What was excluded since it was compared must stand in no ledger that is approved. */
+  private isOutdated(): boolean {
+    return this.compared !== this.desk.exclusions;
   }
 
   /** Before the target builds copies and merges: what the restore has fixed is compared as it was then. */
@@ -224,9 +238,12 @@ export class Cutover {
   }
 
   private compare(): Promise<VerifyResult> {
-    return this.timed('verify', () =>
-      waiting.verify.executeWithOptions({ summary: 'source against target', activityId: 'verify' }, [this.round()]),
-    );
+    return this.timed('verify', () => {
+      this.compared = this.desk.exclusions;
+      return waiting.verify.executeWithOptions({ summary: 'source against target', activityId: 'verify' }, [
+        this.round(),
+      ]);
+    });
   }
 
   private waive(waiver: Waiver): Promise<VerifyResult> {
@@ -245,6 +262,18 @@ export class Cutover {
   }
 
   private async recheck(): Promise<void> {
+    const { desk } = this;
+    await desk.exclusionsDone();
+    desk.decide(true);
+    try {
+      await this.lookOnceMore();
+    } catch (error) {
+      desk.decide(false);
+      throw error;
+    }
+  }
+
+  private async lookOnceMore(): Promise<void> {
     const { desk } = this;
     const { objections } = await waiting.recheckBeforeCommit.executeWithOptions(
       { summary: 'everything still as proved', activityId: 'recheck' },

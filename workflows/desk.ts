@@ -6,7 +6,6 @@ import {
   setCurrentDetails,
   setDefaultSignalHandler,
   setHandler,
-  defineUpdate,
   sleep,
   upsertMemo,
 } from '@temporalio/workflow';
@@ -15,7 +14,9 @@ import type {
   CleanUpResult,
   EventDetails,
   EventName,
+  Exclusion,
   FreezeWindow,
+  Opened,
   Quiescent,
   ReportInput,
   ReportPlace,
@@ -62,7 +63,9 @@ export class Desk {
   private progress: TransferProgress | undefined;
   private freezing: View['freeze'];
   private news: Quiescent | undefined;
-  private frozenScope: string | undefined;
+  /** Digests of the scope that the freeze holds: as it began, and without what was excluded since. */
+  private frozenScopes: readonly string[] = [];
+  private frozenAt: MigrationState['scope'];
   private verification: VerifyResult | undefined;
   private waiver: Waiver | undefined;
   private retries = 0;
@@ -201,12 +204,13 @@ export class Desk {
   }
 
   /** From here on a scope of another digest is an objection: the freeze holds exactly these indices. */
-  freezeScope(digest: string): void {
-    this.frozenScope = digest;
+  freezeScope(digest: string, { round, attempt }: RoundRef): void {
+    this.frozenScopes = [digest];
+    this.frozenAt = { round, attempt };
   }
 
   requireScope(digest: string): void {
-    if (this.frozenScope !== undefined && this.frozenScope !== digest) {
+    if (this.frozenScopes.length > 0 && !this.frozenScopes.includes(digest)) {
       throw new Objection('the indices that match the plan changed during the freeze');
     }
   }
@@ -215,6 +219,8 @@ export class Desk {
   beginFreeze(freezes: number, lease: { readonly lease: string; readonly deadline: number }): void {
     this.approval = undefined;
     this.verification = undefined;
+    this.openAsked = 0;
+    this.opened = undefined;
     this.waitedMs = 0;
     this.freezing = { ...lease, firstBlockAt: undefined, quiescentAt: undefined };
     this.update({ freezes, freezeRequest: undefined });
@@ -235,18 +241,22 @@ export class Desk {
   endFreeze(): void {
     this.freezing = undefined;
     this.verification = this.committed ? this.verification : undefined;
-    this.frozenScope = undefined;
+    this.frozenScopes = [];
+    this.frozenAt = undefined;
+    this.askLease = undefined;
+    this.opened = undefined;
+    this.deciding = false;
     this.committing = false;
     this.approval = this.committed ? this.approval : undefined;
     this.update({ freezeRequest: undefined });
   }
 
-  async awaitApproval(): Promise<void> {
+  async awaitApproval(isOver: () => boolean): Promise<void> {
     if (!this.state.settings.approval || this.approval !== undefined) return;
     this.enter('awaiting approval');
     this.announce('approval-needed', { deadline: this.freezing?.deadline });
     const since = Date.now();
-    await condition(() => this.approval !== undefined);
+    await condition(() => this.approval !== undefined || isOver());
     this.waitedMs += Date.now() - since;
   }
 
@@ -440,6 +450,11 @@ export class Desk {
       validator: (argument?: unknown) => this.refuseWaiver(argument),
       description: DESCRIPTIONS.waive,
     });
+    setHandler(messages.exclude, (argument?: unknown) => this.onExclude(argument), {
+      validator: (argument?: unknown) => this.refuseExclusion(argument),
+      description: DESCRIPTIONS.exclude,
+    });
+    setHandler(messages.opened, (news) => this.onOpened(news), { description: DESCRIPTIONS.opened });
     setHandler(messages.rollback, (argument?: unknown) => this.onRollback(argument), {
       validator: (argument?: unknown) => this.refuseRollback(argument),
       description: DESCRIPTIONS.rollback,
@@ -447,18 +462,7 @@ export class Desk {
     setHandler(messages.setLimits, (argument?: unknown) => this.onSetLimits(argument), {
       description: DESCRIPTIONS.setLimits,
     });
-    for (const name of messages.NOT_LANDED) this.refuse(name);
     setDefaultSignalHandler((name) => this.note(`signal '${name}' is unknown and was ignored`));
-  }
-
-  private refuse(name: string): void {
-    setHandler(defineUpdate<string, [unknown?]>(name), (...ignored: [unknown?]) => String(ignored.length), {
-      validator: (...ignored: [unknown?]) => {
-        void ignored;
-        throw new Error(`${name} has not landed yet`);
-      },
-      description: 'Has not landed yet.',
-    });
   }
 
   private onFreeze(argument: unknown): void {
@@ -590,6 +594,93 @@ export class Desk {
     return 'waived: status says what is left';
   }
 
+  /** How many indices this run has excluded. */
+  exclusions = 0;
+  /** Asks the lease of the present freeze to open what is excluded. */
+  askLease: (() => Promise<void>) | undefined;
+  private openAsked = 0;
+  private opened: Opened | undefined;
+  private excluding = 0;
+  private exclusionTurn: Promise<unknown> = Promise.resolve();
+  /** Everything is looked at for the last time: what is left out must be known before. */
+  private deciding = false;
+
+  decide(deciding: boolean): void {
+    this.deciding = deciding;
+  }
+
+  /** Resolves when no `exclude` is being carried out. */
+  exclusionsDone(): Promise<void> {
+    return condition(() => this.excluding === 0);
+  }
+
+  private refuseExclusion(argument: unknown): void {
+    const { index, who, why } = exclusionIn(argument);
+    if (index === '' || who === '' || why === '') {
+      throw new Error(
+        'exclude takes {"index": "...", "who": "...", "why": "..."}: one index, by its name on the source',
+      );
+    }
+    const wrong = (when: string) => new Error(`Nothing can be excluded in phase '${this.phase}': ${when}`);
+    if (this.current === undefined) throw wrong('send it when preflight has passed');
+    if (this.committing || this.committed || PAST_EXCLUDING.includes(this.phase)) {
+      throw wrong('the cutover is decided, and all of its indices are switched over');
+    }
+    if (this.phase === 'freezing') throw wrong("writes are just being blocked. Send it when status says 'cutover'");
+    if (this.deciding && this.parked === undefined) {
+      throw wrong('everything is being looked at for the last time before the commit');
+    }
+  }
+
+  /** One after the other: two at a time could exclude the last two indices. */
+  private async onExclude(argument: unknown): Promise<string> {
+    this.excluding += 1;
+    const turn = this.exclusionTurn.then(() => this.carryOutExclusion(exclusionIn(argument)));
+    this.exclusionTurn = turn.catch(() => undefined);
+    try {
+      return await turn;
+    } catch (error) {
+      throw isCancellation(error) ? error : ApplicationFailure.nonRetryable(failureOf(error).message);
+    } finally {
+      this.excluding -= 1;
+      this.revision += 1;
+    }
+  }
+
+  private async carryOutExclusion(asked: Exclusion): Promise<string> {
+    const { plan, scope } = this.state;
+    const frozen = this.frozenAt === undefined ? {} : { frozen: true };
+    const input = { plan, ...asked, at: Date.now(), scope: this.frozenAt ?? scope, ...frozen };
+    const { who, why, digest } = await quick.excludeIndex.executeWithOptions({ summary: asked.index }, [input]);
+    const { index } = asked;
+    const excluded = this.state.excluded ?? [];
+    if (!excluded.some((one) => one.index === index)) {
+      this.update({ excluded: [...excluded, { index, who, why }] });
+      this.note(`index '${index}' was excluded by ${who}: ${why}`);
+      this.exclusions += 1;
+      // What was approved is not what would be switched over.
+      this.approval = undefined;
+    }
+    if (this.frozenAt !== undefined && digest !== undefined) this.frozenScopes = [...this.frozenScopes, digest];
+    await this.openAtSource();
+    return `excluded: '${index}' stays on the source, and what was restored of it stays blocked on the target`;
+  }
+
+  /** By the lease, which alone unblocks the source. One that ends meanwhile was released, and opens everything. */
+  private async openAtSource(): Promise<void> {
+    const { askLease } = this;
+    if (askLease === undefined) return;
+    this.openAsked += 1;
+    const wanted = this.openAsked;
+    await askLease().catch(() => undefined);
+    await condition(() => (this.opened?.asked ?? 0) >= wanted || this.askLease !== askLease);
+  }
+
+  private onOpened(argument: unknown): void {
+    if (!messages.hasNumbers<Opened>(argument, ['freeze', 'asked'])) return;
+    if (argument.freeze === this.current?.freezes) this.opened = argument;
+  }
+
   /** In the order they came, so that the last one given is the last one written. In force, and told, once written. */
   private onSetLimits(argument: unknown): Promise<string> {
     const turn = this.settingLimits.then(() => this.putLimits(argument));
@@ -656,6 +747,13 @@ export interface RollbackRequest {
 
 export type RollbackAnswer =
   { readonly done: string; readonly error?: undefined } | { readonly error: string; readonly done?: undefined };
+
+const PAST_EXCLUDING: readonly Phase[] = ['committed', 'watching', 'rolling back', 'done', 'aborting'];
+
+function exclusionIn(argument: unknown): Exclusion {
+  const { index, who, why } = messages.record(argument);
+  return { index: messages.name(index) ?? '', who: messages.text(who) ?? '', why: messages.text(why) ?? '' };
+}
 
 const FAILED_ROWS = 'VerificationFailed';
 

@@ -9,10 +9,21 @@ import {
   sleep,
   workflowInfo,
 } from '@temporalio/workflow';
-import type { FreezeRef, LeaseInput, LeaseResult, LeaseStatus, Quiescent } from '../src/domain/exchange';
+import type { SignalDefinition } from '@temporalio/workflow';
+import type { FreezeRef, LeaseInput, LeaseResult, LeaseStatus, Opened, Quiescent } from '../src/domain/exchange';
 import type { Status } from '../src/domain/story';
 import { failureOf } from './failure';
-import { commit, DESCRIPTIONS, quiescent, record, status, text, unfreezeWrites } from './messages';
+import {
+  commit,
+  DESCRIPTIONS,
+  openExcluded,
+  opened,
+  quiescent,
+  record,
+  status,
+  text,
+  unfreezeWrites,
+} from './messages';
 import { blocking, telling, watching } from './stubs';
 
 /** Pauses grow, so that weeks of trying fit into one history. */
@@ -40,11 +51,15 @@ class Lease {
   private decision: Decision | undefined;
   private firstBlockAt: number | undefined;
   private quiescentAt: number | undefined;
+  /** How often the parent asked to open what was excluded, and how many of those are done. */
+  private openAsked = 0;
+  private openDone = 0;
 
   constructor(private readonly input: LeaseInput) {
     this.deadline = Date.now() + input.freezeAtMostMs;
     this.freeze = { plan: input.plan, freeze: input.freeze };
     setHandler(status, () => this.status() as unknown as Status, { description: DESCRIPTIONS.status });
+    setHandler(openExcluded, () => void (this.openAsked += 1), { description: DESCRIPTIONS.openExcluded });
     setHandler(commit, (argument) => this.requestCommit(argument), { description: DESCRIPTIONS.commit });
     setHandler(unfreezeWrites, (argument) => this.requestRelease(argument), {
       description: DESCRIPTIONS.unfreezeWrites,
@@ -54,9 +69,11 @@ class Lease {
   async run(): Promise<LeaseResult> {
     void this.watchDeadline();
     try {
-      await this.preparing.run(() => this.block());
-      this.tell();
-      await condition(() => this.decision !== undefined);
+      await this.preparing.run(async () => {
+        await this.block();
+        this.tell();
+        await this.hold();
+      });
     } catch (error) {
       this.decide({ commit: false, why: this.reasonOf(error) });
     }
@@ -132,11 +149,32 @@ class Lease {
     });
   }
 
+  /** Until it is decided. The parent asks for no commit before it has heard that what was excluded is open. */
+  private async hold(): Promise<void> {
+    for (;;) {
+      await condition(() => this.decision !== undefined || this.openAsked > this.openDone);
+      if (this.decision !== undefined) return;
+      const asked = this.openAsked;
+      await blocking.unblockExcluded.executeWithOptions({ summary: 'what was excluded from the freeze' }, [
+        this.freeze,
+      ]);
+      this.openDone = asked;
+      await this.signalParent(opened, { freeze: this.freeze.freeze, asked });
+    }
+  }
+
   private async tellParent(news: Quiescent): Promise<void> {
+    await this.signalParent(quiescent, news);
+  }
+
+  private async signalParent<News extends Quiescent | Opened>(
+    signal: SignalDefinition<[News?]>,
+    news: News,
+  ): Promise<void> {
     // Exactly the run that waits for it: another one of that id would take it for the word of its own lease. A parent
     // that is gone will not commit; the deadline then releases.
     await getExternalWorkflowHandle(this.input.plan.migration, workflowInfo().parent?.runId)
-      .signal(quiescent, news)
+      .signal(signal, news)
       .catch(() => undefined);
   }
 

@@ -1,5 +1,5 @@
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
-import type { Quiescent, TransferProgress } from '../src/domain/exchange';
+import type { Opened, Quiescent, TransferProgress } from '../src/domain/exchange';
 import type { Status } from '../src/domain/story';
 
 /**
@@ -14,6 +14,7 @@ export const retry = defineSignal('retry');
 export const abort = defineSignal('abort');
 export const approve = defineUpdate<string, [unknown?]>('approve');
 export const waive = defineUpdate<string, [unknown?]>('waive');
+export const exclude = defineUpdate<string, [unknown?]>('exclude');
 export const rollback = defineUpdate<string, [unknown?]>('rollback');
 export const setLimits = defineUpdate<string, [unknown?]>('set-limits');
 export const status = defineQuery<Status>('status');
@@ -21,6 +22,9 @@ export const status = defineQuery<Status>('status');
 /** From our own workflows, not for operators. */
 export const quiescent = defineSignal<[Quiescent?]>('quiescent');
 export const progress = defineSignal<[TransferProgress?]>('progress');
+/** To a lease, and its answer. */
+export const openExcluded = defineSignal<[unknown?]>('open-excluded');
+export const opened = defineSignal<[Opened?]>('opened');
 /** To a transfer: for its page. */
 export const limits = defineSignal<[unknown?]>('limits');
 export const commit = defineSignal<[unknown?]>('commit');
@@ -35,6 +39,8 @@ export const DESCRIPTIONS = {
   approve: 'Commit the verified cutover: {"who","why"}, and "ifVerified": true to approve before verification.',
   waive:
     'Take failed checks of the verification for right: {"rows","who","why"}; rows are ids such as "logs/settings", or patterns.',
+  exclude:
+    'Go on without an index: {"index","who","why"}. It stays on the source; its copy on the target is never opened or aliased. Cannot be taken back.',
   rollback:
     'While watching, after the switchover: {"acceptLosing","who","why"}. Blocks the target, asks for exactly the number of operations it took, and opens the source again.',
   status: 'Phase, progress, forecast, and what the operator can do now.',
@@ -42,15 +48,19 @@ export const DESCRIPTIONS = {
     'Transfer speed from now on, as the plan\'s limits: {"bytesPerSecond","byHour"}; {} lifts them. Running copies follow.',
   limits: 'Internal: the limits that set-limits gave.',
   quiescent: 'Internal: the lease proved that no write is in flight.',
+  openExcluded: 'Internal: the parent asks the lease to unblock what was excluded.',
+  opened: 'Internal: the lease unblocked what was excluded.',
   progress: 'Internal: the transfer tells how far it is.',
   commit: 'Internal: the parent asks the lease to commit. Never send it by hand.',
 } as const;
 
-/** Updates of the contract that are refused as not landed, so that nobody waits for an answer. */
-export const NOT_LANDED = ['exclude'] as const;
-
 export function text(value: unknown): string | undefined {
   return typeof value === 'string' && value.trim() !== '' ? value.trim().slice(0, 200) : undefined;
+}
+
+/** Of an index: 255 bytes at most, and never cut, for that would name another. */
+export function name(value: unknown): string | undefined {
+  return typeof value === 'string' && /^[^\s\\/?"<>|,*]{1,255}$/.test(value.trim()) ? value.trim() : undefined;
 }
 
 /** The texts of a list; empty when it is none. */

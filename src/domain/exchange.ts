@@ -76,6 +76,29 @@ export interface ScopeResult {
   readonly digest: string;
 }
 
+/** What an operator took out of the running migration. */
+export interface Exclusion {
+  /** Its name on the source. */
+  readonly index: string;
+  readonly who: string;
+  readonly why: string;
+}
+export interface ExcludeInput extends Exclusion {
+  readonly plan: PlanRef;
+  readonly at: number;
+  /** The last resolved scope, or that of the freeze; undefined before the first. */
+  readonly scope: { readonly round: number; readonly attempt: number } | undefined;
+  /** Whether `scope` is that of a freeze. */
+  readonly frozen?: boolean;
+}
+export interface ExcludeResult {
+  /** Who was first. */
+  readonly who: string;
+  readonly why: string;
+  /** Of `scope` without all that is excluded. */
+  readonly digest?: string;
+}
+
 export interface SnapshotInput extends RoundRef {
   readonly snapshot: string;
 }
@@ -224,6 +247,12 @@ export interface Quiescent {
   readonly quiescentAt: number;
   readonly deadline: number;
   readonly indices: number;
+}
+/** What the lease tells its parent when the source's excluded indices take writes again. */
+export interface Opened {
+  readonly freeze: number;
+  /** How often it was asked to open them before it did. */
+  readonly asked: number;
 }
 /** The lease's result. */
 export interface LeaseResult {

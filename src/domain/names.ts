@@ -74,6 +74,13 @@ export class WorkKeys {
   restored(index: string): string {
     return `${this.prefix}/restored/${encodeURIComponent(index)}.json`;
   }
+  /** One file for each index that `exclude` took out. */
+  get exclusions(): string {
+    return `${this.prefix}/excluded/`;
+  }
+  exclusion(index: string): string {
+    return `${this.exclusions}${encodeURIComponent(index)}.json`;
+  }
   /** One file for each snapshot that was ever asked for, named as it. */
   get snapshots(): string {
     return `${this.prefix}/snapshots/`;

@@ -1,5 +1,6 @@
 import { formatDuration } from './durations';
 import type {
+  Exclusion,
   FreezeWindow,
   PlanRef,
   RoundSummary,
@@ -42,6 +43,8 @@ export interface MigrationState {
   readonly freezeSteps?: Readonly<Record<string, number>>;
   /** What the target's own throttle was before we changed it. Undo runs whenever the change may have been sent. */
   readonly throttle?: ThrottleBefore;
+  /** What operators took out of the running migration, in that order. */
+  readonly excluded?: readonly Exclusion[];
   /** The newest {@link KEPT_NOTES} sentences of what happened. */
   readonly notes: readonly Note[];
 }

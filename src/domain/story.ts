@@ -1,5 +1,5 @@
 import { formatBytes, formatDuration } from './durations';
-import type { RoundSummary, TransferProgress, VerifyResult } from './exchange';
+import type { Exclusion, RoundSummary, TransferProgress, VerifyResult } from './exchange';
 import { forecast, forecastSentence } from './forecast';
 import type { Forecast } from './forecast';
 import { limitText } from './limits';
@@ -41,6 +41,8 @@ export interface Status {
   /** After the switchover: what clients have written on the target; a number, or `unknown, at least N`. */
   readonly watch?: { readonly until: string; readonly writesSinceSwitch?: string };
   readonly nextRound?: string;
+  /** `index by who: why`, of what was excluded; absent while nothing is. */
+  readonly excluded?: readonly string[];
   /** Nulls before there is a round to measure. */
   readonly forecast: {
     readonly freezeWindowMs: number | null;
@@ -59,6 +61,8 @@ export interface Status {
   readonly warnings: readonly string[];
   readonly notes: readonly string[];
 }
+
+const EXCLUDE = 'update `exclude` {"index","who","why"}: go on without an index';
 
 const iso = (ms: number) => new Date(ms).toISOString();
 const clock = (ms: number) => `${iso(ms).slice(11, 19)} UTC`;
@@ -91,6 +95,7 @@ export function statusOf(view: View, now: number): Status {
     ...(view.phase === 'between rounds' && state?.nextRoundAt !== undefined && !roundsPaused(state)
       ? { nextRound: iso(state.nextRoundAt) }
       : {}),
+    ...((state?.excluded ?? []).length === 0 ? {} : { excluded: (state?.excluded ?? []).map(exclusionLine) }),
     forecast: forecastOf(foreseen),
     rounds: (state?.rounds ?? []).map(roundLine),
     totals: state?.totals ?? { rounds: 0, givenUp: 0, sentBlobs: 0, sentBytes: 0 },
@@ -190,15 +195,24 @@ function parkedOptions(view: View): string[] {
   if (view.phase === 'committed' || view.phase === 'watching' || view.phase === 'rolling back')
     return [...always, 'signal `abort`: stop where it is; nothing is undone any more'];
   return view.freeze === undefined
-    ? [...always, 'signal `abort`: undo and end']
-    : [...always, 'signal `unfreeze-writes`: unblock the source, back to rounds', 'signal `abort`: undo and end'];
+    ? [...always, EXCLUDE, 'signal `abort`: undo and end']
+    : [
+        ...always,
+        EXCLUDE,
+        'signal `unfreeze-writes`: unblock the source, back to rounds',
+        'signal `abort`: undo and end',
+      ];
 }
 
 function roundOptions(freeze: string, requested: boolean): string[] {
   const cancel = requested ? [`signal \`unfreeze-writes\`: withdraw the requested freeze (${freeze})`] : [];
   const begin =
     requested && freeze !== 'held' ? [] : ['signal `freeze-writes`: block writes on the source and cut over'];
-  return [...begin, ...cancel, 'signal `run-round`: one round now', 'signal `abort`: undo and end'];
+  return [...begin, ...cancel, 'signal `run-round`: one round now', EXCLUDE, 'signal `abort`: undo and end'];
+}
+
+function exclusionLine({ index, who, why }: Exclusion): string {
+  return `${index} by ${who}: ${why}`;
 }
 
 /** One line per round, for status, Temporal Web and the report. */
@@ -247,6 +261,7 @@ export function detailsOf(view: View, now: number): string {
       ? []
       : [`Forecast: ${status.forecast.advice}`, '']),
     ...(status.nextRound === undefined ? [] : [`Next round: ${status.nextRound}`, '']),
+    ...section('Excluded: stays on the source, and what was restored of it stays blocked', status.excluded ?? []),
     ...section('Rounds', status.rounds.slice(-8).reverse()),
     ...section('Notes', status.notes.slice(-8).reverse()),
     ...section('Warnings', status.warnings),

@@ -5,6 +5,7 @@ import type { AliasAction, AliasDefinition, Cluster, IndexInfo } from '../elasti
 import { inParallel, mapInParallel } from '../storage/parallel';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
+import { excludedIndices } from './exclusions';
 import type { Migration } from './migration';
 import { claimantOf, readIndexOwner, recordAliases } from './ownership';
 
@@ -43,6 +44,8 @@ export async function planAliases(
   planned: Readonly<Record<string, string>> = migration.plan.cutover.switchover.aliases,
 ): Promise<AliasPlan> {
   const { plan, source, target } = migration;
+  const excluded = [...(await excludedIndices(migration, signal))];
+  planned = withoutTargets(planned, new Set(excluded.flatMap((name) => [name, nameOnTarget(plan.restore, name)])));
   const onTarget = new Map(names.map((name) => [name, indexOnTarget(plan.restore, name, round)]));
   const ours = [...onTarget.values()];
   const taken = plan.restore.aliases !== 'none';
@@ -55,14 +58,21 @@ export async function planAliases(
   for (const [alias, index] of taken ? ownNames(plan, names, onTarget, indices) : []) {
     if (!wanted.has(alias)) wanted.set(alias, new Map([[index, {}]]));
   }
-  const given = plan.restore.aliases === 'everyRound' ? await givenAliases(migration, ours, signal) : NOTHING_GIVEN;
+  // Of a copy that was excluded only what earlier rounds gave it concerns us: it goes.
+  const known = [...ours, ...excluded.map((name) => indexOnTarget(plan.restore, name, round))];
+  const given = plan.restore.aliases === 'everyRound' ? await givenAliases(migration, known, signal) : NOTHING_GIVEN;
   if (wanted.size === 0 && given.size === 0) return { actions: [], wanted, obstacles: [] };
-  const held = await aliasesOf(target, ours, indices, signal);
+  const held = await aliasesOf(target, [...new Set([...ours, ...given.keys()])], indices, signal);
   return {
     actions: [...outdated(wanted, held, given, planned), ...actionsFor(wanted, held, Object.keys(planned))],
     wanted,
-    obstacles: obstaclesTo(wanted, await target.allAliases(signal), indices, new Set(ours)),
+    obstacles: obstaclesTo(wanted, await target.allAliases(signal), indices, new Set(ours), given),
   };
+}
+
+/** The plan may have an alias point at what was excluded since: that one is not set. */
+function withoutTargets(planned: Readonly<Record<string, string>>, gone: ReadonlySet<string>): Record<string, string> {
+  return Object.fromEntries(Object.entries(planned).filter(([, index]) => !gone.has(index)));
 }
 
 /** With strategy `alias` clients find an index under its own name by an alias, where no index has that name. */
@@ -206,12 +216,15 @@ function obstaclesTo(
   everywhere: Readonly<Record<string, readonly string[]>>,
   indices: readonly IndexInfo[],
   ours: ReadonlySet<string>,
+  given: ReadonlyMap<string, readonly string[]>,
 ): AliasObstacle[] {
   const indexNames = new Set(indices.map(({ name }) => name));
   const obstacles: AliasObstacle[] = [];
   for (const [alias, places] of wanted) {
     const stands = (why: string) => obstacles.push({ alias, why: `alias '${alias}' ${why}` });
-    const strangers = (everywhere[alias] ?? []).filter((index) => !ours.has(index));
+    const strangers = (everywhere[alias] ?? []).filter(
+      (index) => !ours.has(index) && given.get(index)?.includes(alias) !== true,
+    );
     if (indexNames.has(alias)) stands('cannot be set: an index of that name exists on the target');
     if (strangers.length > 0) {
       stands(`already points at ${strangers.join(', ')} on the target, which this migration did not restore`);

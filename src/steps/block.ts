@@ -15,6 +15,7 @@ import type {
 import type { Cluster } from '../elasticsearch/cluster';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
+import { excludedIndices, heldRecord } from './exclusions';
 import { createJson, digestOf, readBytes, requireJson } from './files';
 import type { NamedIndices } from './frozen-source';
 import {
@@ -224,6 +225,26 @@ export async function unblockWrites(deps: StepDeps, input: FreezeRef, context: S
   return undoFreeze(migration.source, migration.targetStore, migration.keys.freeze(input.freeze), context);
 }
 
+/**
+ * Opens the source's indices that were excluded since this freeze began; one that its owner had blocked stays so. May
+ * be repeated. Throws as `clearWriteBlocks`.
+ */
+export async function unblockExcluded(deps: StepDeps, input: FreezeRef, context: StepContext): Promise<UnblockResult> {
+  const migration = await openMigration(deps, input.plan, context);
+  const { source, targetStore, keys } = migration;
+  const record = await requireJson<FreezeRecord>(targetStore, keys.freeze(input.freeze).record, context.signal);
+  const excluded = await excludedIndices(migration, context.signal);
+  const infos = await indicesByName(source, context.signal);
+  const left = record.indices.filter(({ name }) => excluded.has(name));
+  const ours = left.filter(({ name, uuid, blockedBefore }) => !blockedBefore && infos.get(name)?.uuid === uuid);
+  await clearWriteBlocks(
+    source,
+    ours.map(({ name }) => name),
+    context,
+  );
+  return { unblocked: ours.length, leftBlocked: left.length - ours.length };
+}
+
 /** Writes `outcome.json` unless it is there; answers with what stands. */
 export async function writeFreezeOutcome(
   deps: StepDeps,
@@ -249,8 +270,7 @@ export async function confirmSourceState(
   context: StepContext,
 ): Promise<SourceStateResult> {
   const migration = await openMigration(deps, input.plan, context);
-  const { record: key } = migration.keys.freeze(input.freeze);
-  const record = await requireJson<FreezeRecord>(migration.targetStore, key, context.signal);
+  const record = await heldRecord(migration, input.freeze, context.signal);
   return { differing: await differingBlocks(migration, record, input.expect, context.signal) };
 }
 

@@ -22,18 +22,23 @@ export interface MatchingIndices {
   readonly unmatched: readonly string[];
 }
 
-/** The indices of the source that the plan's patterns mean, sorted by name. Patterns that name aliases are problems. */
+/**
+ * The indices of the source that the plan's patterns mean, sorted by name, without those that were taken out since.
+ * Patterns that name aliases are problems.
+ */
 export async function matchingIndices(
   plan: ResolvedPlan,
   source: Cluster,
   findings: Findings,
   signal: AbortSignal,
+  takenOut: ReadonlySet<string> = new Set(),
 ): Promise<MatchingIndices> {
   const all = new Map((await source.indices(signal)).map((index) => [index.name, index]));
   const aliases = await source.allAliases(signal);
   const faults = aliasFaults(plan.indices, aliases);
   for (const fault of faults) findings.refuse('scope', fault.name, fault);
-  const { included, excluded, unmatched } = resolvePatterns(plan.indices, [...all.keys()]);
+  const { included: meant, excluded, unmatched } = resolvePatterns(plan.indices, [...all.keys()]);
+  const included = meant.filter((name) => !takenOut.has(name));
   for (const fault of namingFaults(plan.restore, included, aliasesToCome(plan, included, aliases))) {
     findings.refuse('target', fault.name, fault);
   }

@@ -6,12 +6,11 @@ import type { FlatSettings } from '../elasticsearch/cluster';
 import type { ManifestIndex } from '../repository';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
-import { requireJson } from './files';
 import { BLOCK_TIMEOUT_MS } from './frozen-source';
+import { roundManifest } from './exclusions';
 import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
 import { assertCommitted, assertRestoredByUs } from './switchover';
-import type { ManifestFile } from './work-files';
 
 const NOTES_AT_MOST = 10;
 
@@ -33,10 +32,9 @@ export async function keepSettings(
   context: StepContext,
 ): Promise<KeepSettingsResult> {
   const migration = await openMigration(deps, input.plan, context);
-  const { target, targetStore, keys, plan } = migration;
+  const { target, plan } = migration;
   await assertCommitted(migration, input, context.signal);
-  const key = keys.round(input.round, input.attempt).manifest;
-  const { indices } = await requireJson<ManifestFile>(targetStore, key, context.signal);
+  const { indices } = await roundManifest(migration, input, context.signal);
   const onTarget = new Map(
     indices.map((index) => [indexOnTarget(plan.restore, index.name, input.round), index] as const),
   );

@@ -9,6 +9,7 @@ import { indexLatestKey } from '../repository';
 import type { ManifestBlob } from '../repository';
 import { differingBlocks } from './block';
 import type { StepContext } from './context';
+import { excludedIndices, heldRecord, roundManifest, roundScope } from './exclusions';
 import { readBytes, readJson, readJsonLines, requireJson } from './files';
 import { indicesByName } from './frozen-source';
 import { openMigration } from './migration';
@@ -16,7 +17,7 @@ import type { Migration, StepDeps } from './migration';
 import { readCounters } from './quiescence';
 import { firstFallen, newestGenerationKey, newestRepositoryData } from './source-repository';
 import { changesSince, readLeft, refuseChanges } from './target-guard';
-import type { FreezeRecord, ManifestFile, QuiescenceFile, ScopeFile } from './work-files';
+import type { FreezeRecord, ManifestFile, QuiescenceFile } from './work-files';
 
 /** An objection is for a person; a long list is for the logs. */
 const NAMED_AT_MOST = 5;
@@ -36,8 +37,7 @@ export async function recheckBeforeCommit(
   context: StepContext,
 ): Promise<RecheckResult> {
   const migration = await openMigration(deps, input.plan, context);
-  const { record: key } = migration.keys.freeze(input.freeze);
-  const record = await requireJson<FreezeRecord>(migration.targetStore, key, context.signal);
+  const record = await heldRecord(migration, input.freeze, context.signal);
   const found = await Promise.all([
     differingBlocks(migration, record, 'blocked', context.signal),
     movedCounters(migration, input, record, context.signal),
@@ -54,7 +54,7 @@ export async function recheckBeforeCommit(
 async function refuseChangedTarget(migration: Migration, input: RecheckInput, signal: AbortSignal): Promise<void> {
   const { target, targetStore, keys } = migration;
   const round = keys.round(input.round, input.attempt);
-  const { snapshot, indices } = await requireJson<ManifestFile>(targetStore, round.manifest, signal);
+  const { snapshot, indices } = await roundManifest(migration, input, signal);
   const onTarget = (name: string) => indexOnTarget(migration.plan.restore, name, input.round);
   const left = await readLeft(migration, new Map(indices.map(({ name }) => [onTarget(name), snapshot.name])), signal);
   const ledger = await readJson<Ledger>(targetStore, round.ledger, signal);
@@ -111,13 +111,13 @@ async function newMatches(
   record: FreezeRecord,
   signal: AbortSignal,
 ): Promise<string[]> {
-  const scopeKey = migration.keys.round(input.round, input.attempt).scope;
-  const scope = await requireJson<ScopeFile>(migration.targetStore, scopeKey, signal);
+  const scope = await roundScope(migration, input, signal);
+  const excluded = await excludedIndices(migration, signal);
   const frozen = new Map(record.indices.map(({ name, uuid }) => [name, uuid]));
   const names = [...(await indicesByName(migration.source, signal)).keys()];
   const { included } = resolvePatterns(migration.plan.indices, names);
   const known = new Set(scope.indices.map(({ name }) => name));
-  const surplus = included.filter((name) => !known.has(name));
+  const surplus = included.filter((name) => !known.has(name) && !excluded.has(name));
   const unfrozen = scope.indices.filter(({ name, uuid }) => frozen.get(name) !== uuid);
   return [
     ...surplus.map((name) => `index '${name}' matches the plan by now and was not moved`),

@@ -5,8 +5,8 @@ import type { IndexHealth } from '../elasticsearch/cluster';
 import type { ManifestIndex } from '../repository';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
-import { requireJson } from './files';
 import { BLOCK_TIMEOUT_MS } from './frozen-source';
+import { roundManifest, roundScope } from './exclusions';
 import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
 import { Polling } from './pause';
@@ -32,9 +32,8 @@ export async function buildReplicas(
   context: StepContext,
 ): Promise<ReplicasResult> {
   const migration = await openMigration(deps, input.plan, context);
-  const keys = migration.keys.round(input.round, input.attempt);
-  const scope = await requireJson<ScopeFile>(migration.targetStore, keys.scope, context.signal);
-  const manifest = await requireJson<ManifestFile>(migration.targetStore, keys.manifest, context.signal);
+  const scope = await roundScope(migration, input, context.signal);
+  const manifest = await roundManifest(migration, input, context.signal);
   const wanted = copiesByIndex(migration, input.round, scope, manifest);
   await setCopies(migration, wanted, context);
   const names = [...wanted.keys()];

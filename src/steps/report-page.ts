@@ -15,6 +15,7 @@ export function reportPage(report: ReportFile): string {
     section('Freeze window', freezeWindow(report)),
     section('Verification', verification(report)),
     section('Indices', indices(report.indices)),
+    section('Excluded', (report.excluded ?? []).map(exclusion)),
     section(
       'Rounds',
       report.rounds.map((round) => `- ${roundLine(round)}`),
@@ -103,6 +104,13 @@ function indexLine({ name, onTarget, documents, failedChecks, droppedSettings }:
   const called = onTarget === undefined ? name : `${name} (on the target ${onTarget})`;
   const cells = [called, documents?.source ?? '-', documents?.target ?? '-', some(failedChecks), some(droppedSettings)];
   return `| ${cells.join(' | ')} |`;
+}
+
+function exclusion({ index, onTarget, who, why, at }: NonNullable<ReportFile['excluded']>[number]): string {
+  return (
+    `- ${index}, by ${who} at ${iso(at)}: ${why}. It stays on the source. What was restored of it on the target as ` +
+    `${onTarget} stays there, blocked and without aliases; the notes name it, and how to remove it`
+  );
 }
 
 function settings({ settings: { applied, droppedPatterns } }: ReportFile): string[] {

@@ -1,15 +1,16 @@
 import type { FreezeOutcome, ReportInput, ReportPlace } from '../domain/exchange';
 import type { Ledger, LedgerRow, Level } from '../domain/ledger';
 import { matchesAny } from '../domain/patterns';
-import { indexOnTarget } from '../domain/target-names';
+import { indexOnTarget, nameOnTarget } from '../domain/target-names';
 import { payload } from '../storage';
 import type { StepContext } from './context';
+import { excludedIndices, readExclusions } from './exclusions';
 import { digestOf, readBytes, readJson, writeJson } from './files';
 import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
 import { reportPage } from './report-page';
 import { ALWAYS_DROPPED } from './restore';
-import type { FreezeRecord, ManifestFile } from './work-files';
+import type { ExclusionFile, FreezeRecord, ManifestFile } from './work-files';
 
 /**
  * `report.json`: what an auditor asks for later. Names, counts, times and digests; no field values, no secrets, no
@@ -24,6 +25,8 @@ export interface ReportFile extends Omit<ReportInput, 'plan' | 'freeze' | 'final
   readonly target: ReportedCluster;
   readonly verification: ReportedVerification | undefined;
   readonly indices: readonly ReportedIndex[];
+  /** What operators took out while it ran; absent where nothing was. */
+  readonly excluded?: readonly (ExclusionFile & { readonly onTarget: string })[];
   readonly freeze: ReportedFreeze | undefined;
   readonly settings: { readonly applied: readonly string[]; readonly droppedPatterns: readonly string[] };
 }
@@ -79,6 +82,7 @@ async function compose(migration: Migration, input: ReportInput, signal: AbortSi
   const { plan, final, freeze, ...said } = input;
   const ledger = await readLedger(migration, final, signal);
   const { settings, dropSettings } = migration.plan.restore;
+  const excluded = await readExclusions(migration, signal);
   return {
     version: 1,
     migration: migration.migration,
@@ -89,6 +93,9 @@ async function compose(migration: Migration, input: ReportInput, signal: AbortSi
     ...said,
     verification: ledger?.verification,
     indices: await reportedIndices(migration, final, ledger?.rows ?? [], signal),
+    ...(excluded.length === 0
+      ? {}
+      : { excluded: excluded.map((one) => ({ ...one, onTarget: nameOnTarget(migration.plan.restore, one.index) })) }),
     freeze: freeze === undefined ? undefined : await reportedFreeze(migration, freeze, signal),
     settings: { applied: Object.keys(settings), droppedPatterns: [...ALWAYS_DROPPED, ...dropSettings] },
   };
@@ -140,9 +147,11 @@ async function reportedIndices(
 ): Promise<ReportedIndex[]> {
   if (final === undefined) return [];
   const manifest = await readJson<ManifestFile>(targetStore, keys.round(final.round, final.attempt).manifest, signal);
+  const excluded = await excludedIndices({ targetStore, keys }, signal);
   const isDropped = (key: string) =>
     matchesAny([...ALWAYS_DROPPED, ...plan.restore.dropSettings], key) && !matchesAny(plan.restore.keepSettings, key);
-  return (manifest?.indices ?? []).map(({ name, settings }) => {
+  const moved = (manifest?.indices ?? []).filter(({ name }) => !excluded.has(name));
+  return moved.map(({ name, settings }) => {
     const own = rows.filter((row) => row.index === name);
     const counted = own.find(({ check }) => check === 'documents');
     const onTarget = indexOnTarget(plan.restore, name, final.round);

@@ -7,7 +7,7 @@ import type { ManifestIndex } from '../repository';
 import { followAliases } from './alias-plan';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
-import { requireJson } from './files';
+import { excludedIndices, roundManifest } from './exclusions';
 import { indicesByName } from './frozen-source';
 import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
@@ -34,6 +34,7 @@ import type { ManifestFile, IndexOwner } from './work-files';
 const RESTORE_TIMEOUT_MS = 180_000;
 const CLOSE_TIMEOUT_MS = 60_000;
 const CLAIM_TIMEOUT_MS = 30_000;
+const EXCLUDED_EVERY_MS = 10_000;
 /** Elasticsearch retries a missing blob by itself for seconds; corruption fails for good at the first attempt. */
 const RED_PATIENCE_MS = 30_000;
 /** A node that restarts takes its recoveries with it. More than that is no accident. */
@@ -52,8 +53,7 @@ const OWNERS_AT_ONCE = 16;
  */
 export async function restore(deps: StepDeps, input: RestoreInput, context: StepContext): Promise<RestoreResult> {
   const migration = await openMigration(deps, input.plan, context);
-  const keys = migration.keys.round(input.round, input.attempt);
-  const manifest = await requireJson<ManifestFile>(migration.targetStore, keys.manifest, context.signal);
+  const manifest = await roundManifest(migration, input, context.signal);
   if (manifest.snapshot.name !== input.snapshot || manifest.snapshot.uuid !== input.snapshotUuid) {
     throw new VerificationFailedError('The planned manifest is not of this snapshot: run the round again', {
       subject: { snapshot: input.snapshot, uuid: input.snapshotUuid },
@@ -66,7 +66,7 @@ export async function restore(deps: StepDeps, input: RestoreInput, context: Step
 class Restoring {
   private readonly origin: Origin;
   private readonly claimant;
-  private readonly watched: readonly Watched[];
+  private watched: readonly Watched[];
   private readonly manifestOf: ReadonlyMap<string, ManifestIndex>;
   private readonly groups: readonly RestoreGroup[];
   private owners: ReadonlyMap<string, IndexOwner> = new Map();
@@ -77,6 +77,7 @@ class Restoring {
   private readonly recordedUuids = new Map<string, Set<string>>();
   private registered = false;
   private guarded = false;
+  private excludedReadAt = Date.now();
 
   constructor(
     private readonly deps: StepDeps,
@@ -110,6 +111,7 @@ class Restoring {
     await this.readOwners();
     const polling = new Polling(this.context.signal);
     for (;;) {
+      await this.leaveExcluded();
       const { sights, judged } = await this.look();
       await this.guard();
       const group = this.nextGroup(judged);
@@ -119,6 +121,14 @@ class Restoring {
       if (this.watched.every(({ name }) => judged.get(name) === 'done')) return this.end(sights);
       await polling.pause();
     }
+  }
+
+  /** What is excluded while it is restored is not waited for any more. */
+  private async leaveExcluded(): Promise<void> {
+    if (Date.now() - this.excludedReadAt < EXCLUDED_EVERY_MS) return;
+    const excluded = await excludedIndices(this.migration, this.context.signal);
+    this.watched = this.watched.filter(({ source }) => !excluded.has(source));
+    this.excludedReadAt = Date.now();
   }
 
   /** The names that clients will find are claimed since preflight; those of a round are when it restores. */

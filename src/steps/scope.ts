@@ -2,13 +2,15 @@ import type { ScopeInput, ScopeResult } from '../domain/exchange';
 import { nameOnTarget } from '../domain/target-names';
 import type { IndexInfo } from '../elasticsearch/cluster';
 import type { StepContext } from './context';
-import { createJson, digestOf, readJson, requireJson } from './files';
+import { excludedIndices, without } from './exclusions';
+import { createJson, readJson, requireJson } from './files';
 import { Findings } from './findings';
 import { checkIndices, matchingIndices, scoped } from './index-checks';
 import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
 import { claimantOf, claimIndex } from './ownership';
 import { inParallel } from '../storage/parallel';
+import { scopeDigest } from './scope-digest';
 import type { ScopedIndex, ScopeFile } from './work-files';
 
 const CLAIMS_AT_ONCE = 16;
@@ -32,12 +34,9 @@ export async function resolveScope(deps: StepDeps, input: ScopeInput, context: S
     // Two attempts may have resolved at the same time: the one that wrote first decides for both.
     scope = await requireJson<ScopeFile>(migration.targetStore, key, context.signal);
   }
-  return { indices: scope.indices.length, changes: changesBetween(previous, scope), digest: scopeDigest(scope) };
-}
-
-/** Equal digests mean the same indices with the same shards. */
-export function scopeDigest(scope: ScopeFile): string {
-  return digestOf(JSON.stringify(scope.indices.map(({ name, uuid, shards }) => [name, uuid, shards])));
+  // What was excluded has been told.
+  const before = previous && without(previous, await excludedIndices(migration, context.signal));
+  return { indices: scope.indices.length, changes: changesBetween(before, scope), digest: scopeDigest(scope) };
 }
 
 function previousScope(migration: Migration, input: ScopeInput, context: StepContext): Promise<ScopeFile | undefined> {
@@ -52,7 +51,9 @@ async function resolve(
   context: StepContext,
 ): Promise<ScopeFile> {
   const findings = new Findings();
-  const { indices } = await matchingIndices(migration.plan, migration.source, findings, context.signal);
+  const excluded = await excludedIndices(migration, context.signal);
+  const matching = await matchingIndices(migration.plan, migration.source, findings, context.signal, excluded);
+  const { indices } = matching;
   context.progress({ step: 'scope', indices: indices.length });
   const known = new Map((previous?.indices ?? []).map((index) => [index.name, index]));
   const joining = indices.filter(({ name }) => !known.has(name));

@@ -5,13 +5,14 @@ import { planAliases, refuseObstacles } from './alias-plan';
 import { recordAliases, recordSwitch } from './after-switch';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
+import { roundScope } from './exclusions';
 import { readJson, requireJson } from './files';
 import { BLOCK_TIMEOUT_MS, indicesByName, removeWriteBlocks, standingOutcome } from './frozen-source';
 import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
 import { claimantOf, requireOwnIndex } from './ownership';
 import { mapInParallel } from '../storage/parallel';
-import type { FreezeRecord, RollbackFile, ScopeFile } from './work-files';
+import type { FreezeRecord, RollbackFile } from './work-files';
 
 const OWNERS_AT_ONCE = 16;
 
@@ -74,12 +75,8 @@ export async function assertCommitted(
 }
 
 /** Their names on the source. */
-async function roundIndices(
-  { targetStore, keys }: Migration,
-  input: SwitchInput,
-  signal: AbortSignal,
-): Promise<string[]> {
-  const scope = await requireJson<ScopeFile>(targetStore, keys.round(input.round, input.attempt).scope, signal);
+async function roundIndices(migration: Migration, input: SwitchInput, signal: AbortSignal): Promise<string[]> {
+  const scope = await roundScope(migration, input, signal);
   return scope.indices.map(({ name }) => name);
 }
 

@@ -12,6 +12,8 @@ import type {
   Level,
 } from '../domain/ledger';
 import type { RoundKeys } from '../domain/names';
+import { matchesAny } from '../domain/patterns';
+import type { GoldenQuery } from '../domain/plan';
 import { indexOnTarget, nameOnTarget } from '../domain/target-names';
 import type { Cluster, ClusterInfo } from '../elasticsearch/cluster';
 import type { ManifestIndex } from '../repository';
@@ -21,13 +23,14 @@ import type { AliasPlan } from './alias-plan';
 import { compareAllDocuments, sampleDocuments } from './compare-documents';
 import type { ContentsInput } from './compare-documents';
 import type { StepContext, Telling } from './context';
+import { excludedIndices, roundManifest, roundScope } from './exclusions';
 import { readJson, requireJson, writeJson } from './files';
 import { indicesByName } from './frozen-source';
 import { runGoldenQueries } from './golden-queries';
 import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
 import { ALWAYS_DROPPED } from './restore';
-import type { ManifestFile, ScopeFile } from './work-files';
+import type { ManifestFile } from './work-files';
 
 /** Inside the freeze window every call counts, and a small cluster serves few at a time. */
 const COUNTS_AT_ONCE = 16;
@@ -67,7 +70,7 @@ export async function verify(deps: StepDeps, input: RoundRef, context: StepConte
   };
   const round = await openRound(deps, input, context);
   const { migration, keys, names, onTarget } = round;
-  const { level, queries } = migration.plan.cutover.verify;
+  const { level } = migration.plan.cutover.verify;
   const [source, target, aliases] = await Promise.all([
     factsOf(migration.source, names, asNamed, telling),
     factsOf(migration.target, names, onTarget, telling),
@@ -80,7 +83,13 @@ export async function verify(deps: StepDeps, input: RoundRef, context: StepConte
     ),
     ...homelessObstacles(aliases, names.map(onTarget)),
     ...(await documentRows(level, round, { source, target }, pass, telling)),
-    ...(await runGoldenQueries(migration, queries, [...target.keys()], onTarget, telling)),
+    ...(await runGoldenQueries(
+      migration,
+      await queriesLeft(migration, names, context),
+      [...target.keys()],
+      onTarget,
+      telling,
+    )),
   ];
   const before = await readJson<Ledger>(migration.targetStore, keys.ledger, context.signal);
   return writeLedger(migration, keys, { level, rows: keepWaived(rows, before?.rows ?? []) }, context);
@@ -92,6 +101,17 @@ export async function waiveFailedRows(deps: StepDeps, input: WaiveInput, context
   const keys = migration.keys.round(input.round, input.attempt);
   const ledger = await requireJson<Ledger>(migration.targetStore, keys.ledger, context.signal);
   return writeLedger(migration, keys, { ...ledger, rows: waiveRows(ledger.rows, input) }, context);
+}
+
+/** One that asks only for what was excluded has no answer on either side. */
+async function queriesLeft(
+  migration: Migration,
+  names: readonly string[],
+  { signal }: StepContext,
+): Promise<readonly GoldenQuery[]> {
+  const excluded = [...(await excludedIndices(migration, signal))];
+  const asksFor = ({ indices }: GoldenQuery, all: readonly string[]) => all.some((name) => matchesAny(indices, name));
+  return migration.plan.cutover.verify.queries.filter((query) => asksFor(query, names) || !asksFor(query, excluded));
 }
 
 interface Round {
@@ -107,8 +127,8 @@ interface Round {
 async function openRound(deps: StepDeps, input: RoundRef, context: StepContext): Promise<Round> {
   const migration = await openMigration(deps, input.plan, context);
   const keys = migration.keys.round(input.round, input.attempt);
-  const scope = await requireJson<ScopeFile>(migration.targetStore, keys.scope, context.signal);
-  const manifest = await requireJson<ManifestFile>(migration.targetStore, keys.manifest, context.signal);
+  const scope = await roundScope(migration, input, context.signal);
+  const manifest = await roundManifest(migration, input, context.signal);
   const manifestOf = new Map(manifest.indices.map((index) => [index.name, index]));
   const onTarget = (name: string) => indexOnTarget(migration.plan.restore, name, input.round);
   return { migration, keys, names: scope.indices.map(({ name }) => name), onTarget, manifest, manifestOf };

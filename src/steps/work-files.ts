@@ -16,6 +16,14 @@ export interface ScopedIndex {
   readonly createdVersionId: number;
 }
 
+/** `excluded/<index>.json`: taken out of the running migration by `exclude`. */
+export interface ExclusionFile {
+  readonly index: string;
+  readonly who: string;
+  readonly why: string;
+  readonly at: number;
+}
+
 /** `manifest.json` of a round: the manifest without its blobs, which lie beside it as JSON lines. */
 export interface ManifestFile {
   readonly snapshot: { readonly name: string; readonly uuid: string; readonly versionId: number };

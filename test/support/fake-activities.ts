@@ -157,6 +157,14 @@ export function fakeActivities(options: FakeOptions = {}): { activities: Activit
       journal.blocked.source = false;
       return { unblocked: 1, leftBlocked: 0 };
     },
+    async excludeIndex({ index, who, why }) {
+      log(`exclude ${index}`);
+      return { who, why, digest: options.scopeDigest?.() ?? 'scope' };
+    },
+    async unblockExcluded() {
+      log('unblock excluded');
+      return { unblocked: 1, leftBlocked: 0 };
+    },
     async confirmSourceState() {
       log('confirm source');
       return { differing: [] };

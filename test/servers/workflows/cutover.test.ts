@@ -31,6 +31,109 @@ const failedRow = {
 };
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
+describe('exclude during a freeze', () => {
+  const asked = { index: 'movies', who: 'ana', why: 'it is red' };
+  const refusal = (text: string) => ({ cause: { message: expect.stringContaining(text) as string } });
+  /** What fails, or waits, for as long as the index is in scope. */
+  const untilExcluded = (journal: { readonly calls: string[] }) => !journal.calls.includes('exclude movies');
+
+  test('the lease opens the index on the source, and its failed row parks no more after retry', async () => {
+    const { handle, journal } = await frozen({
+      // The scope of a freeze may lose what is excluded, and nothing else.
+      scopeDigest: () => 'whole',
+      replace: (base, seen) => ({
+        verify: async (input) => (untilExcluded(seen) ? { ...failedRow } : base.verify(input)),
+      }),
+    });
+    await bench.until(handle, (status) => status.phase === 'parked');
+    await handle.executeUpdate('exclude', { args: [asked] });
+    expect(journal.calls.slice(-2)).toEqual(['exclude movies', 'unblock excluded']);
+    await handle.signal('retry');
+    const report = (await handle.result()) as Report;
+    expect(report.outcome).toBe('done');
+    expect(journal.blocked).toEqual({ source: true, target: false });
+  });
+
+  test('what was approved or verified before it counts no more', async () => {
+    const { handle, journal } = await frozen({ settings: { approval: true } });
+    await bench.until(handle, (status) => status.phase === 'awaiting approval');
+    await handle.executeUpdate('exclude', { args: [asked] });
+    await bench.until(handle, () => journal.calls.filter((call) => call === 'verify').length === 2);
+    await bench.until(handle, (status) => status.phase === 'awaiting approval');
+    expect(journal.calls).not.toContain('recheck');
+    await handle.executeUpdate('approve', { args: [{ who: 'ana', why: 'all green' }] });
+    await handle.result();
+  });
+
+  test('a last round that had begun with it goes on without it', async () => {
+    let digest = 'with movies';
+    const { handle } = await frozen({
+      scopeDigest: () => digest,
+      replace: (base, seen) => ({
+        takeSnapshot: async (input) => {
+          if (input.round > 0 && untilExcluded(seen)) throw ApplicationFailure.nonRetryable('red', 'Configuration');
+          return base.takeSnapshot(input);
+        },
+        excludeIndex: async (input) => {
+          digest = 'without movies';
+          return base.excludeIndex(input);
+        },
+      }),
+    });
+    await bench.until(handle, (status) => status.phase === 'parked');
+    await handle.executeUpdate('exclude', { args: [asked] });
+    await handle.signal('retry');
+    await handle.result();
+  });
+
+  test('is refused while writes are being blocked, at the last look, and after the commit', async () => {
+    const gates: Record<string, () => void> = {};
+    const gate = (name: string) => new Promise<void>((resolve) => (gates[name] = resolve));
+    const [quiet, looked] = [gate('quiet'), gate('looked')];
+    const { handle, journal } = await frozen({
+      settings: { watchMs: 3_600_000 },
+      replace: (base) => ({
+        proveQuiescence: (input) => quiet.then(() => base.proveQuiescence(input)),
+        recheckBeforeCommit: async (input) => {
+          const found = await base.recheckBeforeCommit(input);
+          await looked;
+          return found;
+        },
+      }),
+    });
+    const exclude = () => handle.executeUpdate('exclude', { args: [asked] });
+    await bench.until(handle, () => journal.calls.includes('block source'));
+    await expect(exclude()).rejects.toMatchObject(refusal("Send it when status says 'cutover'"));
+    gates['quiet']?.();
+    await bench.until(handle, () => journal.calls.includes('recheck'));
+    await expect(exclude()).rejects.toMatchObject(refusal('for the last time'));
+    gates['looked']?.();
+    await bench.until(handle, (status) => status.phase === 'watching');
+    await expect(exclude()).rejects.toMatchObject(refusal('the cutover is decided'));
+    expect(journal.calls).not.toContain('exclude movies');
+    await handle.terminate();
+  });
+
+  test('a source that does not open it holds up no release', async () => {
+    const { handle, journal } = await frozen({
+      replace: (base, seen) => ({
+        verify: async (input) => (untilExcluded(seen) ? { ...failedRow } : base.verify(input)),
+        unblockExcluded: async () => {
+          throw ApplicationFailure.retryable('no answer', 'Unavailable');
+        },
+      }),
+    });
+    await bench.until(handle, (status) => status.phase === 'parked');
+    const excluding = handle.executeUpdate('exclude', { args: [asked] });
+    await bench.until(handle, () => !untilExcluded(journal));
+    await handle.signal('unfreeze-writes');
+    await excluding;
+    await bench.until(handle, (status) => status.phase === 'between rounds');
+    expect(journal.blocked).toEqual({ source: false, target: true });
+    await handle.terminate();
+  });
+});
+
 describe('approval', () => {
   test('is refused at the wrong moment with a sentence that says when, and commits at the right one', async () => {
     const { handle, journal } = await frozen({ settings: { approval: true } });

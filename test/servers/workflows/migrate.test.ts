@@ -152,13 +152,47 @@ describe('a wrong start', () => {
     await handle.signal('freeze-writes');
     await handle.result();
   });
+});
 
-  test('update exclude is refused as not landed', async () => {
-    const { handle } = await started({ settings: { everyMs: 3_600_000 } });
+describe('exclude', () => {
+  const asked = { index: 'logs', who: 'ana', why: 'it is red' };
+  const refusal = (text: string) => ({ cause: { message: expect.stringContaining(text) as string } });
+
+  test('takes an index out for good: once, told in status, and carried over continue-as-new', async () => {
+    const { handle, journal } = await started();
     await bench.until(handle, (status) => status.totals.rounds === 1);
-    await expect(handle.executeUpdate('exclude', { args: [{}] })).rejects.toMatchObject({
-      cause: { message: expect.stringContaining('has not landed yet') as string },
+    expect(await handle.executeUpdate('exclude', { args: [asked] })).toContain("'logs' stays on the source");
+    await handle.executeUpdate('exclude', { args: [{ ...asked, why: 'again' }] });
+    const { totals } = await bench.status(handle);
+    const { excluded, notes } = await bench.until(handle, (status) => status.totals.rounds > totals.rounds + 1);
+    expect(excluded).toEqual(['logs by ana: it is red']);
+    expect(notes.filter((note) => note.includes("index 'logs' was excluded by ana"))).toHaveLength(1);
+    expect(journal.calls).not.toContain('unblock excluded');
+    await handle.terminate();
+  });
+
+  test('tells what is wrong: without words, with a pattern, and for what the scope does not hold', async () => {
+    const { handle } = await started({
+      settings: { everyMs: 3_600_000 },
+      replace: () => ({
+        excludeIndex: async () => {
+          throw ApplicationFailure.nonRetryable("Index 'logs' is not in scope", 'Configuration');
+        },
+      }),
     });
+    await bench.until(handle, (status) => status.totals.rounds === 1);
+    for (const odd of [
+      undefined,
+      'logs',
+      {},
+      { ...asked, index: 'logs-*' },
+      { ...asked, why: ' ' },
+      { ...asked, who: 7 },
+    ]) {
+      await expect(handle.executeUpdate('exclude', { args: [odd] })).rejects.toMatchObject(refusal('exclude takes'));
+    }
+    await expect(handle.executeUpdate('exclude', { args: [asked] })).rejects.toMatchObject(refusal('not in scope'));
+    expect((await bench.status(handle)).excluded).toBeUndefined();
     await handle.terminate();
   });
 });
