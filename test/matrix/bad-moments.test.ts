@@ -11,7 +11,7 @@ import { SlowProxy } from '../support/slow-proxy';
 import type { Hold, SeenRequest } from '../support/slow-proxy';
 import { http, Writers } from '../support/writers';
 
-/** Bad moments of a cutover on real nodes; docs/bad-moments.md is their table. */
+/** Every bad moment of a cutover on real nodes; docs/bad-moments.md is its table. */
 
 jest.setTimeout(900_000);
 
@@ -123,7 +123,7 @@ interface Begun {
 /** A migration of one index whose baseline is done, with somebody who writes the whole time. */
 async function begun(index: string, cutover: object = {}): Promise<Begun> {
   const writers = new Writers(source.url, 5);
-  await writers.createIndex(index, { number_of_shards: 2 }, { mappings: { doc: { properties: KEYWORD } } });
+  await writers.createIndex(index, SETTINGS, { mappings: { doc: { properties: KEYWORD } } });
   await writers.bulk(index, 200);
   ferry = await Ferry.create({
     ...{ source: proxies.source.url, target: proxies.target.url, s3Endpoint: proxies.s3.url },
@@ -139,6 +139,8 @@ async function begun(index: string, cutover: object = {}): Promise<Begun> {
   return { one: ferry, writers, client, worker };
 }
 const KEYWORD = { client: { type: 'keyword' } };
+/** One node has room for them as they are wanted, and yet they must be set after each restore. */
+const SETTINGS = { number_of_shards: 2, auto_expand_replicas: '0-1' };
 
 /** Nothing is lost, only the target takes writes, and the client has gone on there. */
 async function cutsOver({ one, writers, client }: Begun, index: string): Promise<void> {
@@ -148,9 +150,100 @@ async function cutsOver({ one, writers, client }: Begun, index: string): Promise
   expect(await taken(source.url, index)).toBe(false);
 }
 
+type Side = keyof typeof proxies;
+type Step = readonly [name: string, side: Side, match: (request: SeenRequest) => boolean];
 const is = (method: string, pattern: RegExp) => (request: SeenRequest) =>
   request.method === method && pattern.test(request.path);
+/** What a settings call changes is not in its path: of a cutover the first is replicas, the first after its commit the block. */
+const committed = () => proxies.s3.requests.some(is('PUT', /\/outcome\.json/));
+
+/** Of a last round and what follows, the request with which each step changes something. */
+const BEFORE_COMMIT: readonly Step[] = [
+  ['the freeze record', 's3', is('PUT', /\/freeze-\d+\/record\.json/)],
+  ['the block', 'source', is('PUT', /\/_settings/)],
+  ['the proof of quiescence', 's3', is('PUT', /\/quiescence\.json/)],
+  ['the snapshot', 'source', is('PUT', /\/_snapshot\/[^/]+\/snapferry-/)],
+  ['the manifest', 's3', is('PUT', /\/manifest\.json/)],
+  ['the transfer', 's3', is('PUT', /\/to\/indices\//)],
+  ['publishing', 's3', is('PUT', /\/to\/index-\d/)],
+  ['the restore', 'target', is('POST', /\/_restore/)],
+  ['the fingerprints', 's3', is('PUT', /\/fingerprints\.json/)],
+  ['the replicas', 'target', is('PUT', /\/_settings/)],
+  ['the ledger', 's3', is('PUT', /\/ledger\.json/)],
+];
+const FROM_COMMIT: readonly Step[] = [
+  ['the outcome', 's3', is('PUT', /\/outcome\.json/)],
+  ['opening the target', 'target', (request) => is('PUT', /\/_settings/)(request) && committed()],
+  ['the aliases', 'target', is('POST', /\/_aliases/)],
+  ['the report', 's3', is('PUT', /\/report\.json/)],
+];
 const slug = (name: string) => name.replace(/\W/g, '-');
+
+test.each([...BEFORE_COMMIT, ...FROM_COMMIT])(
+  'kill -9 after %s and before anybody knows: a new worker finishes, and nothing is lost',
+  async (name, side, match) => {
+    const index = `killed-${slug(name)}`;
+    const all = await begun(index, { switchover: { aliases: { [`${index}-alias`]: index } } });
+    const answer = proxies[side].holdAnswers(match);
+    await all.one.signal('freeze-writes');
+    await answer.met;
+    await all.one.signalWorker(all.worker, 'SIGKILL');
+    answer.release();
+    await all.one.startWorker();
+    await cutsOver(all, index);
+  },
+);
+
+test.each<['unfreeze-writes' | 'the deadline']>([['unfreeze-writes'], ['the deadline']])(
+  '%s inside each step opens the source again, never both sides, and the next freeze cuts over',
+  async (how) => {
+    const index = `released-${slug(how)}`;
+    const all = await begun(index, { freezeAtMost: how === 'the deadline' ? '30s' : '20m' });
+    for (const [at, [, side, match]] of BEFORE_COMMIT.entries()) {
+      const request = proxies[side].holdRequests(match);
+      await all.writers.bulk(index, 20);
+      // A step that was kept waiting makes the forecast of the next freeze longer than it may take.
+      await all.one.signal('freeze-writes', { force: true });
+      await request.met;
+      if (how === 'unfreeze-writes') await all.one.signal(how);
+      else await deadlineOf(all.one);
+      request.release();
+      await opens(source.url, index);
+      expect(await taken(target.url, index)).toBe(false);
+      const released = new RegExp(`freeze ${at + 1} released, .*(${how}|the deadline passed)`);
+      const { notes } = await all.one.until(({ phase, notes: said }) => {
+        return phase === 'between rounds' && said.some((note) => released.test(note));
+      });
+      expect(notes.filter((note) => released.test(note))).toHaveLength(1);
+    }
+    await all.one.signal('freeze-writes', { force: true });
+    await cutsOver(all, index);
+  },
+);
+
+async function deadlineOf(one: Ferry): Promise<void> {
+  const { freeze } = await one.until((status) => status.freeze !== undefined);
+  await new Promise((resolve) => setTimeout(resolve, Date.parse(freeze?.deadline ?? '') - Date.now() + 500));
+}
+
+test.each(BEFORE_COMMIT)(
+  'abort inside %s leaves the source open, the target blocked, and no claim, registration or running snapshot',
+  async (name, side, match) => {
+    const index = `aborted-${slug(name)}`;
+    const before = [await http(`${source.url}/_snapshot`), await http(`${target.url}/_snapshot`)];
+    const { one } = await begun(index);
+    const request = proxies[side].holdRequests(match);
+    await one.signal('freeze-writes');
+    await request.met;
+    await one.signal('abort');
+    request.release();
+    expect(await one.failure()).toContain('The migration was aborted');
+    expect(await taken(source.url, index)).toBe(true);
+    expect(await taken(target.url, index)).toBe(false);
+    expect([await http(`${source.url}/_snapshot`), await http(`${target.url}/_snapshot`)]).toEqual(before);
+    expect(one.claims()).toEqual([]);
+  },
+);
 
 test('approval that never comes: the deadline opens the source, and an approval that comes then is refused', async () => {
   const all = await begun('unapproved', { approval: true, freezeAtMost: '15s' });
@@ -204,7 +297,7 @@ describe('freeze-writes', () => {
 async function begunInBaseline(index: string): Promise<Begun & { readonly hold: Hold }> {
   const hold = proxies.s3.holdRequests(is('PUT', /\/to\/index-\d/));
   const writers = new Writers(source.url, 5);
-  await writers.createIndex(index, { number_of_shards: 2 }, { mappings: { doc: { properties: KEYWORD } } });
+  await writers.createIndex(index, SETTINGS, { mappings: { doc: { properties: KEYWORD } } });
   await writers.bulk(index, 200);
   ferry = await Ferry.create({
     ...{ source: proxies.source.url, target: proxies.target.url, s3Endpoint: proxies.s3.url },

@@ -41,7 +41,7 @@ export const AFTER_COMMIT = [
 ] as const satisfies readonly StepName[];
 
 /** Long enough for a cutover without servers on a busy machine. */
-const DEADLINE_MS = 15_000;
+const DEADLINE_MS = 30_000;
 /** What one worker process carries without keeping its workflow tasks waiting. */
 const AT_ONCE = 6;
 const LOOK_EVERY_MS = 300;

@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { shareDirectory, startTemporal, startVersitygw } from '../../stack';
+import { SEARCH_ATTRIBUTES } from './temporal';
 import type { TestServers } from './temporal';
 
 const S3 = { accessKeyId: 'test-access', secretAccessKey: 'test-secret-test-secret' };
@@ -22,7 +23,7 @@ export async function makeBuckets(): Promise<string> {
 }
 
 export async function startServices(buckets: string): Promise<Omit<TestServers, 'elasticsearch'>> {
-  const searchAttributes = { SnapferryPhase: 'Keyword', SnapferryRound: 'Int', SnapferryNeedsOperator: 'Bool' };
+  const searchAttributes = SEARCH_ATTRIBUTES;
   const [temporal, small, s3] = await Promise.all([
     startTemporal({ searchAttributes }),
     startTemporal({ searchAttributes, dynamicConfig: { 'limit.historyCount.suggestContinueAsNew': '60' } }),

@@ -11,6 +11,9 @@ import type { Activities } from './fake-activities';
 export const BUNDLE = path.join(__dirname, '../../lib/workflow-bundle.js');
 const HISTORIES = path.join(__dirname, '../histories');
 
+/** Registered wherever fake activities run: what they answer names all of them. */
+export const SEARCH_ATTRIBUTES = { SnapferryPhase: 'Keyword', SnapferryRound: 'Int', SnapferryNeedsOperator: 'Bool' };
+
 /** Servers that the global setup started; see services-setup.ts and clusters-setup.ts. */
 export interface TestServers {
   readonly temporal: string;
