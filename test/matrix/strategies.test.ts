@@ -49,7 +49,7 @@ async function moved(plan: Record<string, unknown>, before?: () => Promise<unkno
   await ferry.start();
   await ferry.rounds(1);
   writers.start(2, 25);
-  await ferry.rounds(3);
+  for (const round of [2, 3]) await ferry.rounds(round);
   return writers;
 }
 
@@ -93,6 +93,26 @@ test('alias: a stranger’s index of the name is left as it is', async () => {
     [`strategy-a-snapferry-r${last}`]: { aliases: { 'strategy-live': {} } },
   });
 });
+
+test.each(['close', 'replace', 'alias'])(
+  '%s, baseline and last round only: rounds between are sent, the target keeps the baseline, the cutover brings all',
+  async (strategy) => {
+    const writers = await moved({ restore: { strategy, everyRound: false } });
+    const suffixed = (round: number | undefined) =>
+      ['strategy-a', 'strategy-b'].map((name) => (strategy === 'alias' ? `${name}-snapferry-r${round}` : name));
+    expect(await indicesOf(target)).toEqual(suffixed(0));
+    // What was written since is not there, and what is there can be read.
+    for (const name of suffixed(0)) expect(await http(`${target.url}/${name}/_count`)).toMatchObject({ count: 200 });
+    const { rounds } = await cutOver(writers);
+    expect(rounds.map(({ steps }) => steps['restore'] !== undefined)).toEqual(
+      rounds.map(({ round, final }) => round === 0 || final),
+    );
+    const sent = rounds.filter(({ round, final }) => round > 0 && !final).map(({ sentBytes }) => sentBytes);
+    expect(sent.length).toBeGreaterThanOrEqual(2);
+    for (const bytes of sent) expect(bytes).toBeGreaterThan(0);
+    expect(await indicesOf(target)).toEqual(suffixed(rounds.at(-1)?.round));
+  },
+);
 
 test('replace: each round in place of the last, and a change by somebody else is shown instead of deleted', async () => {
   const writers = await moved({ restore: { strategy: 'replace' } });

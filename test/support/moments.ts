@@ -161,10 +161,10 @@ class Strike {
       this.struck = true;
       if (this.moment === 'after') {
         const result = await act(input);
-        await this.send();
+        await beating(() => this.send());
         return result;
       }
-      await (this.moment === 'inside' ? untilCancelled(this.send()) : this.send());
+      await (this.moment === 'inside' ? untilCancelled(this.send()) : beating(() => this.send()));
       return act(input);
     };
     const record = step === 'writeFreezeRecord' ? struck : base.writeFreezeRecord;
@@ -197,12 +197,17 @@ class Strike {
   }
 }
 
-/** Ends as cancelled when it is; an activity without heartbeats never learns of it. */
-async function untilCancelled(work: Promise<void>): Promise<void> {
+/** Ends as cancelled when it is. */
+function untilCancelled(work: Promise<void>): Promise<void> {
+  return beating(() => Promise.race([work, Context.current().cancelled]));
+}
+
+/** An activity without heartbeats is begun anew while it waits, and never learns of its cancellation. */
+async function beating(work: () => Promise<void>): Promise<void> {
   const context = Context.current();
   const beat = setInterval(() => context.heartbeat(), 100);
   try {
-    await Promise.race([work, context.cancelled]);
+    await work();
   } finally {
     clearInterval(beat);
   }
