@@ -10,11 +10,13 @@ import {
 } from '../src/steps/block';
 import { cleanUp } from '../src/steps/cleanup';
 import { copyUnit, readUnits } from '../src/steps/copy-unit';
+import { deleteSnapshots } from '../src/steps/delete-snapshots';
 import { excludeIndex } from '../src/steps/exclusions';
 import { keepSettings } from '../src/steps/keep-settings';
 import { writeLimits } from '../src/steps/limits';
 import type { StepDeps } from '../src/steps/migration';
 import { notify } from '../src/steps/notify';
+import { nextOpening } from '../src/steps/opening';
 import { planTransfer } from '../src/steps/plan';
 import { preflight, withdrawPreflight } from '../src/steps/preflight';
 import { publish } from '../src/steps/publish';
@@ -44,6 +46,7 @@ export function createActivities(deps: StepDeps) {
     resolveScope: activity(resolveScope),
     takeSnapshot: activity(takeSnapshot),
     planTransfer: activity(planTransfer),
+    nextOpening: activity(nextOpening),
     readUnits: activity(readUnits),
     writeLimits: activity(writeLimits),
     readThrottle: activity(readThrottle),
@@ -74,6 +77,7 @@ export function createActivities(deps: StepDeps) {
     unblockSource: activity(unblockSource),
     notify: activity(notify),
     keepSettings: activity(keepSettings),
+    deleteSnapshots: activity(deleteSnapshots),
     writeReport: activity(writeReport),
     cleanUp: activity(cleanUp),
     ...createTransferActivities(deps),

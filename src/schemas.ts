@@ -7,7 +7,7 @@ import { planSchema } from './domain/plan';
 
 /**
  * The JSON Schemas that editors check plans and connections files with, from the same source as the programs' own
- * check. They know the form; what depends on several fields, and what has not landed, only the programs refuse.
+ * check. They know the form; what depends on several fields only the programs refuse.
  */
 export function schemas(): Readonly<Record<string, unknown>> {
   return {

@@ -332,6 +332,7 @@ export class Cutover {
     if (desk.state.settings.replicas === 'after') await desk.persist('replicas', () => this.replicas(false));
     await this.confirm();
     const outcome = (await this.isRolledBack()) ? 'rolled-back' : 'done';
+    if (outcome === 'done') await this.deleteSnapshots();
     const { remains } = await desk.persist('clean-up', () => desk.cleanUp(outcome));
     for (const text of remains) desk.note(text);
     const place = await desk.persist('report', () => desk.report(outcome, window));
@@ -357,6 +358,22 @@ export class Cutover {
     const { plan, freezes, settings } = this.desk.state;
     if (settings.watchMs === undefined) return false;
     return new Watch(this.desk, { plan, freeze: freezes }, settings.watchMs).run();
+  }
+
+  /** What cannot be deleted is named at clean-up, and holds up nothing: the migration is done. */
+  private async deleteSnapshots(): Promise<void> {
+    const { desk } = this;
+    if (desk.state.settings.deletesSnapshots !== true) return;
+    try {
+      const { deleted } = await waiting.deleteSnapshots.executeWithOptions(
+        { summary: 'ours, on the source', activityId: 'delete-snapshots' },
+        [desk.state.plan],
+      );
+      desk.note(`${deleted} snapshots of this migration were deleted from source ${desk.state.settings.source}`);
+    } catch (error) {
+      if (isCancellation(error)) throw error;
+      desk.note(`snapshots of this migration could not be deleted from the source: ${failureOf(error).message}`);
+    }
   }
 
   private async keepSettings(freezeRef: SwitchInput): Promise<void> {

@@ -146,10 +146,10 @@ export class Desk {
   }
 
   /**
-   * Waits for `retry`. A park for unavailability also ends by itself after the plan's interval.
+   * Waits for `retry`, and says whether that came. A park for unavailability also ends by itself after the plan's interval.
    * Rejects when the surrounding scope is cancelled: by `abort`, or because the lease was released.
    */
-  async park(step: string, failure: Failure, isOver: () => boolean = () => false): Promise<void> {
+  async park(step: string, failure: Failure, isOver: () => boolean = () => false): Promise<'asked' | 'by itself'> {
     const since = Date.now();
     const waitMs = failure.code === 'Unavailable' ? this.state.settings.everyMs : undefined;
     this.parked = { step, code: failure.code, why: failure.message, since, retriesAt: waitMs && since + waitMs };
@@ -161,6 +161,7 @@ export class Desk {
       const asked = () => this.retries !== seen || isOver();
       if (waitMs === undefined) await condition(asked);
       else await condition(asked, waitMs, { summary: 'until it retries by itself' });
+      return asked() ? 'asked' : 'by itself';
     } finally {
       this.waitedMs += Date.now() - since;
       this.parked = undefined;

@@ -27,6 +27,7 @@ import { snapshotName, transferWorkflowId } from '../src/domain/names';
 import { decideFreeze, firstState, GIVEN_UP_BEFORE_PARKING, roundsPaused, withRound } from '../src/domain/state';
 import type { MigrationState } from '../src/domain/state';
 import { lastRestored } from '../src/domain/rounds';
+import type { Opening } from '../src/domain/window';
 import { Cutover } from './cutover';
 import { Desk, Objection } from './desk';
 import { failureOf, isPassing, needsNewSnapshot } from './failure';
@@ -73,6 +74,9 @@ class RoundGivenUp extends Error {
 }
 
 class Migration {
+  /** The window of rounds that was asked for last. */
+  private opening: Opening | undefined;
+
   constructor(
     private readonly desk: Desk,
     private readonly argument: unknown,
@@ -145,6 +149,7 @@ class Migration {
     this.desk.enter('between rounds');
     for (;;) {
       if (workflowInfo().continueAsNewSuggested) await this.continueAsNew();
+      await this.keepToWindow();
       const state = this.desk.state;
       const decision = decideFreeze(state, Date.now());
       if (decision.kind === 'begin' && (await this.mayFreeze())) return 'cutover';
@@ -156,6 +161,20 @@ class Migration {
       if (decision.kind !== 'begin') await this.desk.changed(waitMs, 'until the next round');
       else await this.desk.changed(Math.min(waitMs ?? LOOK_AGAIN_MS, LOOK_AGAIN_MS), 'until the freeze is tried again');
     }
+  }
+
+  /** What would start outside of `rounds.window` is due when that opens. Asked for once per window. */
+  private async keepToWindow(): Promise<void> {
+    const { desk } = this;
+    const { settings, nextRoundAt, roundRequested } = desk.state;
+    const { window } = settings;
+    if (window === undefined || roundRequested || roundsPaused(desk.state)) return;
+    const due = Math.max(nextRoundAt ?? 0, Date.now());
+    if (this.opening !== undefined && this.opening.opensAt <= due && due < this.opening.closesAt) return;
+    this.opening = await desk.persist('rounds.window', () =>
+      quick.nextOpening.executeWithOptions({ summary: 'when a round may start' }, [{ window, at: due }]),
+    );
+    if (this.opening.opensAt > due) desk.update({ nextRoundAt: this.opening.opensAt });
   }
 
   /** A snapshot that runs on the source would hold up the last one for as long as it takes: the freeze waits for its end. */
@@ -213,8 +232,9 @@ class Migration {
     this.desk.set(withRound(state, summary));
     this.desk.note(`round ${state.nextRound} given up, tried again at the next interval: ${failure.message}`);
     if (this.desk.state.givenUpInARow < GIVEN_UP_BEFORE_PARKING) return;
-    await this.desk.park(`round ${state.nextRound}`, failure);
-    this.desk.update({ givenUpInARow: 0, roundRequested: true });
+    const retried = await this.desk.park(`round ${state.nextRound}`, failure);
+    const keepsToWindow = retried === 'by itself' && state.settings.window !== undefined;
+    this.desk.update({ givenUpInARow: 0, ...(keepsToWindow ? {} : { roundRequested: true }) });
   }
 
   /**

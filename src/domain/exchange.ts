@@ -1,5 +1,6 @@
 import type { Level } from './ledger';
 import type { TransferLimits } from './limits';
+import type { RoundsWindow } from './window';
 
 /**
  * What crosses between workflows and activities: plain JSON, small, no secrets. Lists of indices or blobs stay in the
@@ -24,6 +25,8 @@ export interface Settings {
   readonly target: string;
   readonly everyMs: number;
   readonly atMost: number | undefined;
+  /** Rounds start only then. */
+  readonly window?: RoundsWindow;
   readonly restoreEveryRound: boolean;
   readonly freezeAtMostMs: number;
   readonly approval: boolean;
@@ -38,6 +41,8 @@ export interface Settings {
   readonly limits: TransferLimits;
   /** Whether settings of the source come back after the switchover. */
   readonly keepsSettings?: boolean;
+  /** Whether our snapshots go from the source after the switchover. */
+  readonly deletesSnapshots?: boolean;
   /** Whether the target's own throttle is to be changed while the migration runs. */
   readonly changesThrottle?: boolean;
   /** Those of our search attributes that the namespace knows; a missing one must never stop a workflow. */
@@ -56,6 +61,11 @@ export interface PreflightResult {
   readonly bytes: number;
   /** Sentences for people, at most 20. */
   readonly warnings: readonly string[];
+}
+
+export interface OpeningInput {
+  readonly window: RoundsWindow;
+  readonly at: number;
 }
 
 export interface RoundRef {
@@ -456,6 +466,9 @@ export interface ThrottleBefore {
 export interface RaiseThrottleInput {
   readonly plan: PlanRef;
   readonly before: ThrottleBefore;
+}
+export interface DeletedSnapshots {
+  readonly deleted: number;
 }
 export interface CleanUpInput {
   readonly plan: PlanRef;

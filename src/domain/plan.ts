@@ -4,11 +4,12 @@ import { ConfigurationError } from './errors';
 import type { Level } from './ledger';
 import { readStrictly } from './faults';
 import type { TransferLimits } from './limits';
+import { CLOCK_PATTERN, isTimeZone } from './window';
+import type { RoundsWindow } from './window';
 
 /**
  * The plan: the single JSON argument of workflow type `migrate`. This file is its specification: every field, every
- * default, and what is refused. Keys of features that have not landed are known and refused as such, so that nobody
- * believes they work; a misspelt key is refused as unknown. All faults come in one answer, each with its path.
+ * default, and what is refused. A misspelt key is refused as unknown. All faults come in one answer, each with its path.
  */
 
 /** What the operator writes. */
@@ -25,7 +26,7 @@ export interface ResolvedPlan {
     /** Prefix in the target store, without slashes at its ends. */
     readonly work: string;
   };
-  readonly rounds: { readonly everyMs: number; readonly atMost?: number };
+  readonly rounds: { readonly everyMs: number; readonly atMost?: number; readonly window?: RoundsWindow };
   readonly limits: TransferLimits;
   /** The clusters' own, in bytes per second and node; not what transfers keep to. */
   readonly throttles: Throttles;
@@ -55,7 +56,7 @@ export interface ResolvedPlan {
     readonly watchMs?: number;
     readonly writersStopped: boolean;
   };
-  readonly cleanup: { readonly snapshots: 'keep'; readonly registrations: 'remove' | 'keep' };
+  readonly cleanup: { readonly snapshots: 'keep' | 'delete'; readonly registrations: 'remove' | 'keep' };
   /** A webhook of the connections file. */
   readonly notify?: string;
   /** Workflow id of the migration to take over. */
@@ -146,7 +147,11 @@ function resolve(plan: z.output<typeof planSchema>): ResolvedPlan {
     target: plan.target,
     indices: plan.indices,
     repository: plan.repository,
-    rounds: { everyMs: milliseconds(rounds.every), ...(rounds.atMost === undefined ? {} : { atMost: rounds.atMost }) },
+    rounds: {
+      everyMs: milliseconds(rounds.every),
+      ...(rounds.atMost === undefined ? {} : { atMost: rounds.atMost }),
+      ...(rounds.window === undefined ? {} : { window: rounds.window }),
+    },
     limits: landedLimits(plan.limits),
     throttles: throttlesOf(plan.limits),
     restore: {
@@ -181,29 +186,6 @@ function milliseconds(duration: string): number {
 }
 
 // --- The schema -----------------------------------------------------------------------------------------------------
-
-const NOT_LANDED = 'has not landed yet';
-
-/** A key of the contract whose feature does not exist yet: its form is known, its use refused. */
-function notLanded<T extends z.ZodType>(schema: T) {
-  return schema
-    .refine(() => false, { error: NOT_LANDED })
-    .optional()
-    .describe(`This ${NOT_LANDED}: leave it out.`);
-}
-
-/** One of `values`, of which only `landed` work yet. */
-function choice<const All extends readonly string[], const Landed extends All[number]>(
-  values: All,
-  landed: readonly Landed[],
-) {
-  return z
-    .enum(values)
-    .refine((value) => landed.some((one) => one === value), {
-      error: (issue) => `'${String(issue.input)}' ${NOT_LANDED}: use ${landed.map((one) => `'${one}'`).join(' or ')}`,
-    })
-    .transform((value) => value as unknown as Landed);
-}
 
 /** Longer intervals than this are typing errors, and Temporal's timers end not much later. */
 const LONGEST = '365d';
@@ -323,6 +305,8 @@ function overlap(basePath: string, other: string): boolean {
   return `${other}/`.startsWith(`${basePath}/`) || `${basePath}/`.startsWith(`${other}/`);
 }
 
+const clock = z.string().regex(CLOCK_PATTERN, { error: 'must be a time such as 06:00 or 22:30' });
+
 const rounds = z.strictObject({
   every: duration('1s')
     .default('15m')
@@ -332,7 +316,21 @@ const rounds = z.strictObject({
     .positive()
     .optional()
     .describe('When this many rounds are done they pause; run-round and freeze-writes still work.'),
-  window: notLanded(z.strictObject({ from: z.string(), to: z.string(), timeZone: z.string() })),
+  window: z
+    .strictObject({
+      from: clock,
+      to: clock.describe('HH:MM; before from it is that of the next day.'),
+      timeZone: z
+        .string()
+        .refine(isTimeZone, { error: 'must be a time zone of the IANA, such as Asia/Singapore or UTC' })
+        .describe('Of the IANA, such as Asia/Singapore.'),
+    })
+    .refine(({ from, to }) => from !== to, {
+      path: ['to'],
+      error: 'is from too: leave the window out for the whole day',
+    })
+    .optional()
+    .describe("Rounds start only then, the baseline too; run-round and a cutover's last round start at any time."),
 });
 
 const runningLimits = {
@@ -480,9 +478,12 @@ const cutover = z.strictObject({
     .describe('The operator vouches that no writer runs, where the service refuses every proof.'),
 });
 
-/** On success. The contract's `snapshots: "delete"` waits for its feature; until then `remains` in the report names them. */
+/** On success; after any other end all snapshots stay, and are named. */
 const cleanup = z.strictObject({
-  snapshots: choice(['keep', 'delete'], ['keep']).default('keep'),
+  snapshots: z
+    .enum(['keep', 'delete'])
+    .default('keep')
+    .describe("Those that this migration took, in the source's repository. Their copies in the target's stay."),
   registrations: z.enum(['remove', 'keep']).default('remove'),
 });
 

@@ -5,6 +5,7 @@ import type { Forecast } from './forecast';
 import { limitText } from './limits';
 import { decideFreeze, roundsPaused } from './state';
 import type { View } from './state';
+import { windowText } from './window';
 import { toAccept, writesText } from './writes';
 
 /**
@@ -41,6 +42,8 @@ export interface Status {
   /** After the switchover: what clients have written on the target; a number, or `unknown, at least N`. */
   readonly watch?: { readonly until: string; readonly writesSinceSwitch?: string };
   readonly nextRound?: string;
+  /** `rounds.window`: `from 22:00 to 06:00 Asia/Singapore`. */
+  readonly roundsStart?: string;
   /** `index by who: why`, of what was excluded; absent while nothing is. */
   readonly excluded?: readonly string[];
   /** Nulls before there is a round to measure. */
@@ -96,6 +99,7 @@ export function statusOf(view: View, now: number): Status {
       ? { nextRound: iso(state.nextRoundAt) }
       : {}),
     ...((state?.excluded ?? []).length === 0 ? {} : { excluded: (state?.excluded ?? []).map(exclusionLine) }),
+    ...(state?.settings.window === undefined ? {} : { roundsStart: windowText(state.settings.window) }),
     forecast: forecastOf(foreseen),
     rounds: (state?.rounds ?? []).map(roundLine),
     totals: state?.totals ?? { rounds: 0, givenUp: 0, sentBlobs: 0, sentBytes: 0 },
@@ -260,13 +264,17 @@ export function detailsOf(view: View, now: number): string {
     ...(status.forecast.advice === null || status.freeze !== undefined
       ? []
       : [`Forecast: ${status.forecast.advice}`, '']),
-    ...(status.nextRound === undefined ? [] : [`Next round: ${status.nextRound}`, '']),
+    ...(status.nextRound === undefined ? [] : [`Next round: ${status.nextRound}${startText(status)}`, '']),
     ...section('Excluded: stays on the source, and what was restored of it stays blocked', status.excluded ?? []),
     ...section('Rounds', status.rounds.slice(-8).reverse()),
     ...section('Notes', status.notes.slice(-8).reverse()),
     ...section('Warnings', status.warnings),
   ];
   return lines.join('\n').slice(0, 19_000);
+}
+
+function startText({ roundsStart }: Status): string {
+  return roundsStart === undefined ? '' : `; rounds start ${roundsStart}, or by \`run-round\``;
 }
 
 function verificationLines(done: Status['verification']): string[] {

@@ -6,6 +6,7 @@ import { isShared } from '../domain/plan';
 import type { ShardRecovery } from '../elasticsearch/cluster';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
+import { ourSnapshots } from './delete-snapshots';
 import { createJson, readJson, requireJson } from './files';
 import { indicesByName, showsBlock } from './frozen-source';
 import { openMigration } from './migration';
@@ -16,7 +17,6 @@ import { removeRegistration } from './registration';
 import { putThrottleBack } from './throttle';
 import { abandonUploads } from './uploads';
 import { isFrom } from './restore-state';
-import { newestRepositoryData } from './source-repository';
 import type { IndexOwner, ManifestFile } from './work-files';
 
 const REMAINS_AT_MOST = 20;
@@ -166,18 +166,13 @@ class CleaningUp {
   }
 
   private async snapshots(): Promise<void> {
-    const { targetStore, sourceStore, keys, registrations, plan } = this.migration;
+    const { targetStore, keys, registrations } = this.migration;
     const { signal } = this.context;
     const manifests: string[] = [];
-    const asked = new Set<string>();
     for await (const { key } of targetStore.list(keys.rounds, signal)) {
       if (key.endsWith('/manifest.json')) manifests.push(key);
     }
-    for await (const { key } of targetStore.list(keys.snapshots, signal)) {
-      asked.add(key.slice(keys.snapshots.length).replace(/\.json$/, ''));
-    }
-    const there = await newestRepositoryData(sourceStore, plan.repository.source.basePath, signal);
-    const ours = (there?.snapshots ?? []).filter(({ name }) => asked.has(name));
+    const ours = await ourSnapshots(this.migration, signal);
     if (ours.length === 0) return;
     const newest = manifests.at(-1);
     const manifest = newest === undefined ? undefined : await requireJson<ManifestFile>(targetStore, newest, signal);

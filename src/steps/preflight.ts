@@ -150,6 +150,7 @@ function settingsOf(plan: ResolvedPlan, searchAttributes: readonly string[]): Se
     target: plan.target,
     everyMs: rounds.everyMs,
     atMost: rounds.atMost,
+    ...(rounds.window === undefined ? {} : { window: rounds.window }),
     restoreEveryRound: restore.everyRound,
     freezeAtMostMs: cutover.freezeAtMostMs,
     approval: cutover.approval,
@@ -161,6 +162,7 @@ function settingsOf(plan: ResolvedPlan, searchAttributes: readonly string[]): Se
     verify: cutover.verify.level,
     limits: plan.limits,
     ...(restore.keepSettings.length === 0 ? {} : { keepsSettings: true }),
+    ...(plan.cleanup.snapshots === 'delete' ? { deletesSnapshots: true } : {}),
     ...(plan.throttles.recoveryBytesPerSecond === undefined ? {} : { changesThrottle: true }),
     searchAttributes,
   };

@@ -150,9 +150,9 @@ test.each<[string, Readonly<Record<string, unknown>>, RegExp[]]>([
   ['an unknown store', places({ store: 'atlantis' }), [/no store 'atlantis': it knows.*source-store/]],
   ['an unknown key', { indizes: ['a'] }, [/indizes/]],
   [
-    'a key that has not landed',
-    { rounds: { window: { from: '1', to: '2', timeZone: 'UTC' } } },
-    [/window.*not landed/],
+    'a window in no time zone',
+    { rounds: { window: { from: '01:00', to: '06:00', timeZone: 'Asia/Atlantis' } } },
+    [/rounds\.window\.timeZone: must be a time zone/],
   ],
   ['an unknown migration to take over', { adopt: 'another' }, [/adopt: no migration 'another' has work files/]],
   ['a value of the wrong type', { indices: 'bad-fine', rounds: { every: 5 } }, [/indices/, /rounds\.every/]],

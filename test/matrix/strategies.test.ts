@@ -127,3 +127,32 @@ test('replace: each round in place of the last, and a change by somebody else is
   await cutOver(writers);
   expect(await indicesOf(target)).toEqual(['strategy-a', 'strategy-b']);
 });
+
+test('a window keeps rounds until run-round, and cleanup takes our snapshots from the source, and only those', async () => {
+  // Twelve hours from now for an hour: closed however long this takes.
+  const at = (hours: number) => new Date(Date.now() + hours * 3_600_000).toISOString().slice(11, 16);
+  const window = { from: at(12), to: at(13), timeZone: 'UTC' };
+  const writers = new Writers(source.url, 6);
+  await writers.createIndex('strategy-a', { number_of_shards: 2 });
+  await writers.bulk('strategy-a', 200);
+  const plan = { rounds: { every: '1s', window }, cleanup: { snapshots: 'delete', registrations: 'keep' } };
+  ferry = await Ferry.create({ source: source.url, target: target.url, indices: ['strategy-*'], servers, plan });
+  await ferry.startWorker();
+  await ferry.start();
+  const { nextRound, totals } = await ferry.until((status) => status.nextRound !== undefined);
+  expect(nextRound?.slice(11, 16)).toBe(window.from);
+  expect(totals.rounds).toBe(0);
+  await ferry.signal('run-round');
+  await ferry.rounds(1);
+  const [repository] = Object.keys((await http(`${source.url}/_snapshot`)) as object);
+  await http(`${source.url}/_snapshot/${repository}/theirs?wait_for_completion=true`, 'PUT');
+  await ferry.signal('freeze-writes', { by: 'the matrix' });
+  const report = await ferry.result();
+  expect(report.verification.failed).toBe(0);
+  const { snapshots } = (await http(`${source.url}/_snapshot/${repository}/_all`)) as {
+    snapshots: { snapshot: string }[];
+  };
+  expect(snapshots.map(({ snapshot }) => snapshot)).toEqual(['theirs']);
+  expect(report.remains.join()).not.toContain('snapshots stay in the source repository');
+  await http(`${source.url}/_snapshot/${repository}`, 'DELETE');
+});

@@ -92,6 +92,10 @@ export function fakeActivities(options: FakeOptions = {}): { activities: Activit
         })),
       };
     },
+    async nextOpening({ at }) {
+      log('opening');
+      return { opensAt: at, closesAt: at + 3_600_000 };
+    },
     async readUnits({ page }) {
       const { phase, count } = phaseOfPage[page] ?? { phase: '', count: 0 };
       return Array.from({ length: count }, (_, i) => {
@@ -232,6 +236,10 @@ export function fakeActivities(options: FakeOptions = {}): { activities: Activit
     async keepSettings() {
       log('settings');
       return { indices: 1, notes: ['setting index.codec did not come back'] };
+    },
+    async deleteSnapshots() {
+      log('delete snapshots');
+      return { deleted: 3 };
     },
     async writeReport({ outcome }) {
       log(`report ${outcome}`);

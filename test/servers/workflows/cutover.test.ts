@@ -31,6 +31,34 @@ const failedRow = {
 };
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
+describe('cleanup.snapshots: delete', () => {
+  test('deletes ours once the migration is done, before it says what remains', async () => {
+    const { handle, journal } = await frozen({ settings: { deletesSnapshots: true } });
+    await handle.result();
+    const after = journal.calls.slice(journal.calls.indexOf('aliases'));
+    expect(after.filter((call) => /delete|clean/.test(call))).toEqual(['delete snapshots', 'clean up done']);
+  });
+
+  test('a source that refuses is a note, and the migration is done', async () => {
+    let noted: readonly string[] = [];
+    const { handle, journal } = await frozen({
+      settings: { deletesSnapshots: true },
+      replace: (base) => ({
+        deleteSnapshots: async () => {
+          throw ApplicationFailure.nonRetryable('forbidden', 'Configuration');
+        },
+        writeReport: async (input) => {
+          noted = input.notes;
+          return base.writeReport(input);
+        },
+      }),
+    });
+    expect(((await handle.result()) as Report).outcome).toBe('done');
+    expect(noted.join()).toContain('could not be deleted from the source: forbidden');
+    expect(journal.calls).toContain('clean up done');
+  });
+});
+
 describe('exclude during a freeze', () => {
   const asked = { index: 'movies', who: 'ana', why: 'it is red' };
   const refusal = (text: string) => ({ cause: { message: expect.stringContaining(text) as string } });

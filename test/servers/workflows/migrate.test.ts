@@ -154,6 +154,32 @@ describe('a wrong start', () => {
   });
 });
 
+describe('rounds.window', () => {
+  const window = { from: '22:00', to: '06:00', timeZone: 'Asia/Singapore' };
+
+  test('keeps the baseline and rounds until it opens, says so, and not what is asked for', async () => {
+    let opensIn = 3_600_000;
+    const { handle, journal } = await started({
+      settings: { window },
+      replace: () => ({
+        nextOpening: async ({ at }) => ({ opensAt: at + opensIn, closesAt: at + opensIn + 3_600_000 }),
+      }),
+    });
+    const waiting = await bench.until(handle, ({ nextRound }) => nextRound !== undefined);
+    expect(waiting).toMatchObject({ phase: 'between rounds', roundsStart: 'from 22:00 to 06:00 Asia/Singapore' });
+    expect(Date.parse(waiting.nextRound ?? '') - Date.now()).toBeGreaterThan(3_000_000);
+    expect(journal.calls).toEqual(['preflight']);
+    opensIn = 1_000;
+    await handle.signal('run-round');
+    // The next window opens in a second, and rounds go on by themselves.
+    await bench.until(handle, ({ totals }) => totals.rounds >= 2);
+    opensIn = 3_600_000;
+    await handle.signal('freeze-writes');
+    const { rounds } = (await handle.result()) as Report;
+    expect(rounds.at(-1)?.final).toBe(true);
+  });
+});
+
 describe('exclude', () => {
   const asked = { index: 'logs', who: 'ana', why: 'it is red' };
   const refusal = (text: string) => ({ cause: { message: expect.stringContaining(text) as string } });
