@@ -1,4 +1,5 @@
 import type { Definitions } from '../domain/definitions';
+import type { Watermark } from '../domain/watermarks';
 import type { CallName } from './calls';
 
 /**
@@ -144,6 +145,8 @@ export interface Room {
   readonly totalBytes: number;
   /** `cluster.max_shards_per_node`, from 7.0 on. */
   readonly shardsPerNode?: number;
+  /** Those that hold: none where the cluster does not look at its disks or does not say. */
+  readonly watermarks: readonly Watermark[];
 }
 
 export interface ClusterInfo {

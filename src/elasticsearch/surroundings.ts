@@ -1,5 +1,6 @@
 import type { Definition, Definitions } from '../domain/definitions';
 import { ConfigurationError } from '../domain/errors';
+import type { Watermark } from '../domain/watermarks';
 import { CALLS, NOBODY } from './calls';
 import type { CallName, NeededCall } from './calls';
 import type { RepositoryDefinition, Room } from './cluster';
@@ -196,29 +197,43 @@ export async function room(http: Http, limited: boolean, signal: AbortSignal): P
   if (nodes === undefined || nodes.length === 0) return undefined;
   const sum = (column: 'shards' | 'disk.avail' | 'disk.total') =>
     nodes.reduce((total, row) => total + Number(row[column]), 0);
-  const shardsPerNode = limited ? await shardLimit(http, signal) : undefined;
+  const set = await roomSettings(http, signal);
+  const limit = limited ? set(SHARD_LIMIT) : undefined;
   return {
     nodes: nodes.length,
     shards: sum('shards'),
     freeBytes: sum('disk.avail'),
     totalBytes: sum('disk.total'),
-    ...(shardsPerNode === undefined ? {} : { shardsPerNode }),
+    ...(limit === undefined ? {} : { shardsPerNode: Number(limit) }),
+    watermarks: set(`${DISK}.threshold_enabled`) === 'false' ? [] : WATERMARKS.flatMap((name) => watermark(set, name)),
   };
 }
 
 const SHARD_LIMIT = 'cluster.max_shards_per_node';
+const DISK = 'cluster.routing.allocation.disk';
+const WATERMARKS = ['low', 'high', 'flood_stage'] as const;
 
-async function shardLimit(http: Http, signal: AbortSignal): Promise<number | undefined> {
+type Setting = (name: string) => string | undefined;
+
+/** 5.x has no flood stage, and a headroom came with 8.5: -1 where none holds. */
+function watermark(set: Setting, name: Watermark['name']): Watermark[] {
+  const value = set(`${DISK}.watermark.${name}`);
+  const maxHeadroom = set(`${DISK}.watermark.${name}.max_headroom`);
+  if (value === undefined) return [];
+  return [{ name, value, ...(maxHeadroom === undefined || maxHeadroom === '-1' ? {} : { maxHeadroom }) }];
+}
+
+/** What holds of the settings that limit shards and disks. */
+async function roomSettings(http: Http, signal: AbortSignal): Promise<Setting> {
   type Answer = Readonly<Record<'transient' | 'persistent' | 'defaults', Readonly<Record<string, string>> | undefined>>;
+  const wanted = [SHARD_LIMIT, `${DISK}.*`].map((name) => `*.${name.replaceAll('.', '*')}`);
   const answer = await optional<Answer>(
     http,
-    `/_cluster/settings?flat_settings=true&include_defaults=true&filter_path=*.${SHARD_LIMIT.replaceAll('.', '*')}`,
+    `/_cluster/settings?flat_settings=true&include_defaults=true&filter_path=${wanted.join()}`,
     signal,
   );
-  const value = [answer?.transient, answer?.persistent, answer?.defaults]
-    .map((group) => group?.[SHARD_LIMIT])
-    .find(Boolean);
-  return value === undefined ? undefined : Number(value);
+  return (name) =>
+    [answer?.transient, answer?.persistent, answer?.defaults].map((group) => group?.[name]).find(Boolean);
 }
 
 /** Undefined where the cluster does not know the call or does not allow it. */

@@ -1,10 +1,11 @@
 import { formatBytes } from '../domain/durations';
 import { resolvePatterns } from '../domain/patterns';
 import type { ResolvedPlan } from '../domain/plan';
+import { freeBytesAt } from '../domain/watermarks';
 import type { Config } from '../config';
 import { callsOf } from '../elasticsearch';
 import type { CallName, NeededCall } from '../elasticsearch';
-import type { Cluster, FlatSettings, IndexInfo } from '../elasticsearch/cluster';
+import type { Cluster, FlatSettings, IndexInfo, Room } from '../elasticsearch/cluster';
 import { mapInParallel } from '../storage';
 import { analysesOf } from './analyses';
 import type { Findings } from './findings';
@@ -184,9 +185,6 @@ async function checkPipelines(
   }
 }
 
-/** Of what disks hold when `cluster.routing.allocation.disk.watermark.low` is at its default. */
-const LOW_WATERMARK = 0.85;
-
 /** Whether the target has disk and shards for all copies of the indices. */
 export async function checkRoom(
   { restore }: ResolvedPlan,
@@ -210,16 +208,32 @@ export async function checkRoom(
   const needs = `the indices with their replicas${beside === 0 ? '' : ', or two rounds beside each other,'} need ${formatBytes(bytes)}`;
   if (bytes > room.freeBytes) {
     findings.refuse('room', target.name, { seen: `The target has ${has}; ${needs}`, remedy: 'give it larger disks' });
-  } else if (room.totalBytes - room.freeBytes + bytes > LOW_WATERMARK * room.totalBytes) {
-    findings.warn('room', target.name, {
-      seen: `The target has ${has}; ${needs}: more than the low watermark of 85 % would be full`,
-      remedy: 'give it larger disks, or expect shards that are not assigned',
-    });
-  } else findings.ok('room', target.name, `${has}; ${needs}`);
+  } else judgeWatermarks(room, bytes, `${has}; ${needs}`, target.name, findings);
   const limit = (room.shardsPerNode ?? Infinity) * room.nodes;
   if (room.shards + shards <= limit) return;
   findings.refuse('room', target.name, {
     seen: `The target holds ${room.shards} of at most ${limit} shards (cluster.max_shards_per_node); the indices have ${shards}`,
     remedy: 'raise the limit, add nodes, or shrink indices first',
   });
+}
+
+/** What a cluster does with a disk that is fuller, and what to do about it. */
+const BEYOND = {
+  low: 'no more shards are given to such a disk',
+  high: 'shards are moved away from such a disk',
+  flood_stage: 'indices of such a disk take no writes',
+} as const;
+
+/** Disks are taken together: where shards are spread unevenly, one is full earlier. */
+function judgeWatermarks(room: Room, bytes: number, seen: string, target: string, findings: Findings): void {
+  const left = (room.freeBytes - bytes) / room.nodes;
+  const passed = room.watermarks.filter((watermark) => left < freeBytesAt(watermark, room.totalBytes / room.nodes));
+  const worst = passed.at(-1);
+  if (worst === undefined) return findings.ok('room', target, seen);
+  const objection = {
+    seen: `${seen}: beyond the watermark ${worst.name} (${worst.value}) ${BEYOND[worst.name]}`,
+    remedy: `give it larger disks, or set cluster.routing.allocation.disk.watermark.${worst.name} for them`,
+  };
+  if (worst.name === 'flood_stage') findings.refuse('room', target, objection);
+  else findings.warn('room', target, objection);
 }

@@ -694,6 +694,12 @@ export function describeCluster(name: string, open: () => Promise<OpenedCluster>
         expect(before.freeBytes).toBeGreaterThan(0);
         expect(before.totalBytes).toBeGreaterThan(before.freeBytes);
         expect(before.shardsPerNode).toBe(major >= 7 ? 1_000 : undefined);
+        expect(before.watermarks).toEqual([]);
+        await cluster.setTransientSetting('cluster.routing.allocation.disk.threshold_enabled', 'true', NEVER);
+        const { watermarks } = (await cluster.room(NEVER))!;
+        await cluster.setTransientSetting('cluster.routing.allocation.disk.threshold_enabled', null, NEVER);
+        expect(watermarks[0]).toMatchObject({ name: 'low', value: '85%' });
+        expect(watermarks.map(({ name }) => name)).toEqual(['low', 'high', ...(major >= 6 ? ['flood_stage'] : [])]);
         await create('three-shards', { number_of_shards: 3 });
         await eventually(
           () => cluster.room(NEVER),

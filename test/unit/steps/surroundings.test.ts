@@ -84,22 +84,51 @@ describe('preflight: what indices need around them', () => {
     expect(await found(world)).toEqual([]);
   });
 
-  test('too little disk is refused, too full a disk is a warning, and replicas that have no node do not count', async () => {
+  test('too little disk is refused, and replicas that have no node do not count', async () => {
     const world = World.with();
     world.source.indexList.push(anIndex('logs-1', { primaryBytes: 100, replicas: 1, shards: 3 }));
     const disk = (nodes: number, freeBytes: number) => {
-      world.target.roomLeft = { nodes, shards: 0, freeBytes, totalBytes: 1_000 };
+      world.target.roomLeft = { nodes, shards: 0, freeBytes, totalBytes: 1_000, watermarks: [] };
       return found(world);
     };
-    expect(await disk(1, 300)).toEqual([]);
-    expect(await disk(2, 300)).toEqual([expect.objectContaining({ check: 'room', verdict: 'warning' })]);
+    expect(await disk(1, 100)).toEqual([]);
+    expect(await disk(2, 200)).toEqual([]);
     expect(await disk(2, 199)).toEqual([refused('room', 'ali', 'need 200 B')]);
+  });
+
+  test('disks that would be fuller than the watermarks of the target allow: a warning, beyond the flood stage refused', async () => {
+    const world = World.with();
+    world.source.indexList.push(anIndex('logs-1', { primaryBytes: 100, replicas: 0 }));
+    const disk = (freeBytes: number, ...values: readonly string[]) => {
+      const watermarks = (['low', 'high', 'flood_stage'] as const).flatMap((name, at) =>
+        values[at] === undefined ? [] : [{ name, value: values[at] }],
+      );
+      world.target.roomLeft = { nodes: 2, shards: 0, freeBytes, totalBytes: 1_000, watermarks };
+      return found(world);
+    };
+    const warned = (seen: string) =>
+      expect.objectContaining({ verdict: 'warning', seen: expect.stringContaining(seen) });
+    expect(await disk(250, '85%', '90%', '95%')).toEqual([]);
+    expect(await disk(249, '85%', '90%', '95%')).toEqual([warned('the watermark low (85%)')]);
+    expect(await disk(199, '0.85', '0.90')).toEqual([warned('the watermark high (0.90)')]);
+    expect(await disk(149, '85%', '90%', '95%')).toEqual([refused('room', 'ali', 'the watermark flood_stage (95%)')]);
+    // What stays free counts for each disk.
+    expect(await disk(300, '100b')).toEqual([]);
+    expect(await disk(299, '100b')).toEqual([warned('the watermark low (100b)')]);
+    expect(await disk(110)).toEqual([]);
   });
 
   test('more shards than the target may hold are refused', async () => {
     const world = World.with();
     world.source.indexList.push(anIndex('logs-1', { shards: 3, replicas: 1 }));
-    world.target.roomLeft = { nodes: 1, shards: 995, freeBytes: 1e9, totalBytes: 1e9, shardsPerNode: 1_000 };
+    world.target.roomLeft = {
+      nodes: 1,
+      shards: 995,
+      freeBytes: 1e9,
+      totalBytes: 1e9,
+      shardsPerNode: 1_000,
+      watermarks: [],
+    };
     expect(await found(world)).toEqual([refused('room', 'ali', '995 of at most 1000 shards')]);
     world.target.roomLeft = { ...world.target.roomLeft, shards: 994 };
     expect(await found(world)).toEqual([]);
