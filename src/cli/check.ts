@@ -16,7 +16,7 @@ import { readPlan } from './plan-file';
 const EXCLUDED_SHOWN = 20;
 
 export interface CheckOptions {
-  /** One JSON object in place of lines: `{ findings, indices, excluded }`. */
+  /** One JSON object in place of lines: `{ findings, indices, excluded, estimate }`. */
   readonly json: boolean;
   /** A folder for what the source has around the indices and the target lacks or has otherwise; undefined writes nothing. */
   readonly exportTo?: string;
@@ -40,11 +40,11 @@ export async function check(
     // No migration has this run, so that claims and indices count as another's; but those that it takes over.
     const [adopted] = await predecessorsOf(deps, plan, context);
     const who = { migration: 'snapferry check', firstRunId: adopted?.file.firstRunId ?? `check-${randomUUID()}` };
-    const { findings, indices = [], excluded = [], lacks } = await inspect(deps, plan, who, context);
+    const { findings, indices = [], excluded = [], estimate, lacks } = await inspect(deps, plan, who, context);
     // Undefined when one side could not be asked, which refuses the plan.
     if (options.exportTo !== undefined && lacks !== undefined) await exportTo(options.exportTo, lacks);
     if (options.json) {
-      write(JSON.stringify({ findings: findings.all, indices: indices.map(({ name }) => name), excluded }));
+      write(JSON.stringify({ findings: findings.all, indices: indices.map(({ name }) => name), excluded, estimate }));
     } else {
       for (const line of linesOf(findings.all, excluded)) write(line);
     }

@@ -112,7 +112,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     summary: 'preflight a plan without Temporal',
     details: [
       'PLAN     the JSON file that a migration would be started with',
-      '--json   one JSON object: findings (check, verdict, subject, seen, remedy), indices, excluded',
+      '--json   one JSON object: findings (check, verdict, subject, seen, remedy), indices, excluded, estimate',
       '--export DIR',
       '         writes what does not come along and the target lacks or has otherwise: templates, pipelines, policies and',
       '         stored scripts, a JSON file each, ready for the PUT that DIR/index.txt names',

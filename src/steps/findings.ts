@@ -17,7 +17,8 @@ export type Check =
   | 'scope'
   | 'indices'
   | 'target'
-  | 'room';
+  | 'room'
+  | 'estimate';
 
 /** One line of the list: `remedy` is what to do, where there is something to do. */
 export interface Finding {

@@ -1,4 +1,6 @@
 import { checkVersions, describeVersion, parseVersion } from '../domain/compatibility';
+import { estimate, estimateSentence } from '../domain/estimate';
+import type { Estimate } from '../domain/estimate';
 import type { PreflightInput } from '../domain/exchange';
 import type { Lack } from '../domain/definitions';
 import { WorkKeys } from '../domain/names';
@@ -33,6 +35,7 @@ export interface Inspection {
   readonly target?: ClusterInfo | undefined;
   readonly indices?: readonly IndexInfo[] | undefined;
   readonly excluded?: MatchingIndices['excluded'] | undefined;
+  readonly estimate?: Estimate | undefined;
   /** What stands around the indices on the source and not, or not so, on the target. */
   readonly lacks?: readonly Lack[] | undefined;
 }
@@ -191,22 +194,23 @@ class Checks {
 
   private async indices(
     targetInfo: ClusterInfo | undefined,
-  ): Promise<Pick<Inspection, 'indices' | 'excluded' | 'lacks'> | undefined> {
+  ): Promise<Pick<Inspection, 'indices' | 'excluded' | 'estimate' | 'lacks'> | undefined> {
     const { plan, findings, context } = this;
     const { source } = this.ends;
     context.progress({ step: 'checking indices' });
     return findings.attempt('scope', source.name, async () => {
       const matching = await matchingIndices(plan, source, findings, context.signal);
       this.scope(matching);
-      if (targetInfo === undefined) return matching;
       const { indices } = matching;
+      const found = { ...matching, estimate: this.estimate(indices) };
+      if (targetInfo === undefined) return found;
       const ends = { ...this.ends, targetInfo, naming: plan.restore, claimant: this.claimant(targetInfo) };
       const settings = await checkIndices(indices, ends, findings, context.signal);
       await checkDataStreams(plan, source, indices, findings, context.signal);
       await checkNeeds(indices, settings, this.ends, findings, context.signal);
       const lacks = await checkDefinitions(indices, settings, this.ends, findings, context.signal);
       await checkRoom(plan, indices, ends.target, findings, context.signal);
-      return { ...matching, lacks };
+      return { ...found, lacks };
     });
   }
 
@@ -227,6 +231,12 @@ class Checks {
     if (indices.length === 0) return;
     const bytes = indices.reduce((sum, { primaryBytes }) => sum + (primaryBytes ?? 0), 0);
     findings.ok('scope', this.plan.source, `${indices.length} indices, ${formatBytes(bytes)} of primaries`);
+  }
+
+  private estimate(indices: readonly IndexInfo[]): Estimate {
+    const estimated = estimate(this.plan, indices, Date.now());
+    if (indices.length > 0) this.findings.ok('estimate', this.plan.target, estimateSentence(estimated));
+    return estimated;
   }
 
   private claimant(targetInfo: ClusterInfo): Claimant {

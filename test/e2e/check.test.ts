@@ -36,6 +36,7 @@ interface Answer {
   readonly err: string;
   readonly findings: readonly Finding[];
   readonly indices: readonly string[];
+  readonly estimate: object;
   readonly excluded: readonly { readonly name: string; readonly because: string }[];
 }
 
@@ -65,6 +66,10 @@ test('a good plan: everything that was looked at is ok, and nothing is left behi
     expect.arrayContaining(['connections', 'clusters', 'calls', 'stores', 'snapshots', 'scope']),
   );
   expect(answer.indices).toEqual([films]);
+  expect(answer.estimate).toMatchObject({
+    bytes: expect.any(Number),
+    assumed: expect.arrayContaining(['one node on each side']),
+  });
   expect(answer.excluded).toContainEqual({ name: old, because: `excluded by -${old}` });
   expect(
     readdirSync(ferry.files('target'), { recursive: true }).filter((name) => String(name).includes('probe')),
