@@ -2,7 +2,7 @@ import { checkIndexVersion } from '../domain/compatibility';
 import type { Objection } from '../domain/objections';
 import type { ResolvedPlan } from '../domain/plan';
 import { aliasFaults, resolvePatterns } from '../domain/patterns';
-import { nameOnTarget, namingFaults } from '../domain/target-names';
+import { nameOnTarget, namingFaults, roundOf } from '../domain/target-names';
 import type { Naming } from '../domain/target-names';
 import type { Cluster, ClusterInfo, FlatSettings, IndexInfo } from '../elasticsearch/cluster';
 import type { Findings } from './findings';
@@ -98,14 +98,71 @@ export async function checkIndices(
     for (const objection of checkIndexVersion(name, index.createdVersionId, ends.targetInfo)) {
       findings.refuse('indices', name, objection);
     }
-    if (index.blocks.length > 0) {
+    if (index.blocks.includes(FLOOD_BLOCK)) {
+      findings.warn('indices', name, {
+        seen: `A disk of the source is too full, so index '${name}' takes no writes there (${FLOOD_BLOCK})`,
+        remedy: 'free disk there, or clients find the index blocked until the switchover',
+      });
+    } else if (index.blocks.length > 0) {
       findings.warn('indices', name, {
         seen: `Index '${name}' is blocked on the source already (${index.blocks.join(', ')})`,
         remedy: 'that is left as it is',
       });
     }
   }
+  const flooded = [...there.indices.values()].filter(({ blocks }) => blocks.includes(FLOOD_BLOCK));
+  if (flooded.length > 0) {
+    findings.warn('room', ends.target.name, {
+      seen: `A disk of the target is, or was, so full that ${flooded.length} of its indices take no writes (${FLOOD_BLOCK}), such as '${flooded[0]?.name}'`,
+      remedy: 'give it larger disks; before 7.4 the block stays until somebody removes it',
+    });
+  }
   return settings;
+}
+
+/** Set by a cluster itself when a disk is beyond the watermark `flood_stage`. */
+const FLOOD_BLOCK = 'read_only_allow_delete';
+
+/** What would be found in the freeze only: aliases of the source that cannot be set on the target, or not as they were. */
+export async function checkAliases(
+  plan: ResolvedPlan,
+  indices: readonly IndexInfo[],
+  { source, target }: Pick<Ends, 'source' | 'target'>,
+  findings: Findings,
+  signal: AbortSignal,
+): Promise<void> {
+  const moved = new Set(indices.map(({ name }) => name));
+  const coming = aliasesToCome(plan, [...moved], await source.allAliases(signal));
+  if (Object.keys(coming).length === 0) return;
+  const ours = new Set(indices.map(({ name }) => nameOnTarget(plan.restore, name)));
+  const isOurs = (index: string) =>
+    ours.has(plan.restore.strategy === 'alias' ? (roundOf(index)?.name ?? index) : index);
+  const there = new Set((await target.indices(signal)).map(({ name }) => name));
+  const everywhere = await target.allAliases(signal);
+  for (const [alias, places] of Object.entries(coming)) {
+    const strangers = (Object.hasOwn(everywhere, alias) ? (everywhere[alias] ?? []) : []).filter(
+      (index) => !isOurs(index),
+    );
+    // A moved index of that name has been refused by name already.
+    if (there.has(alias) && !ours.has(alias)) {
+      findings.refuse('target', alias, {
+        seen: `Alias '${alias}' cannot be set: an index of that name exists on the target`,
+        remedy: 'remove or rename that index, or plan restore.aliases: "none"',
+      });
+    }
+    if (strangers.length > 0) {
+      findings.refuse('target', alias, {
+        seen: `Alias '${alias}' points at ${strangers.join(', ')} on the target, which this migration does not restore`,
+        remedy: 'remove it there, or plan restore.aliases: "none"',
+      });
+    }
+    const left = places.filter((index) => !moved.has(index) && plan.cutover.switchover.aliases[alias] === undefined);
+    if (left.length === 0) continue;
+    findings.warn('target', alias, {
+      seen: `Alias '${alias}' points at ${left.join(', ')} too, which is not moved, so on the target it finds less`,
+      remedy: 'take that into indices as well, or tell those who search by it',
+    });
+  }
 }
 
 function onSource({ name, open, health }: IndexInfo, settings: FlatSettings): Objection[] {

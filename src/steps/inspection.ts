@@ -4,15 +4,17 @@ import type { Estimate } from '../domain/estimate';
 import type { PreflightInput } from '../domain/exchange';
 import type { Lack } from '../domain/definitions';
 import { WorkKeys } from '../domain/names';
-import { formatBytes } from '../domain/durations';
+import { formatBytes, formatDuration } from '../domain/durations';
 import { isShared, webhooksOf } from '../domain/plan';
 import type { ResolvedPlan } from '../domain/plan';
+import type { ClusterAuth } from '../elasticsearch';
 import type { Cluster, ClusterInfo, IndexInfo } from '../elasticsearch/cluster';
+import type { StoreConnection } from '../storage';
 import type { Store } from '../storage/store';
 import type { StepContext } from './context';
 import { checkDefinitions } from './definition-checks';
 import { Findings } from './findings';
-import { checkIndices, matchingIndices } from './index-checks';
+import { checkAliases, checkIndices, matchingIndices } from './index-checks';
 import type { MatchingIndices } from './index-checks';
 import {
   checkRegistrations,
@@ -206,6 +208,7 @@ class Checks {
       if (targetInfo === undefined) return found;
       const ends = { ...this.ends, targetInfo, naming: plan.restore, claimant: this.claimant(targetInfo) };
       const settings = await checkIndices(indices, ends, findings, context.signal);
+      await checkAliases(plan, indices, ends, findings, context.signal);
       await checkDataStreams(plan, source, indices, findings, context.signal);
       await checkNeeds(indices, settings, this.ends, findings, context.signal);
       const lacks = await checkDefinitions(indices, settings, this.ends, findings, context.signal);
@@ -236,12 +239,43 @@ class Checks {
   private estimate(indices: readonly IndexInfo[]): Estimate {
     const estimated = estimate(this.plan, indices, Date.now());
     if (indices.length > 0) this.findings.ok('estimate', this.plan.target, estimateSentence(estimated));
+    const { snapshot, transfer, restore } = estimated.ms;
+    this.warnOfTokens(snapshot + transfer + restore);
     return estimated;
+  }
+
+  /** A token does not tell when it ends, and nothing renews one that stands in the connections file. */
+  private warnOfTokens(roundMs: number): void {
+    const { plan, findings } = this;
+    const { config } = this.deps;
+    const { source, target } = plan.repository;
+    const holders = [
+      ...[plan.source, plan.target]
+        .filter((name) => hasToken(config.cluster(name).auth))
+        .map((name) => `Cluster '${name}'`),
+      ...[...new Set([source.store, target.store])]
+        .filter((name) => hasToken(config.store(name)))
+        .map((name) => `Store '${name}'`),
+    ];
+    for (const holder of holders) {
+      findings.warn('connections', holder.replace(/.* '(.*)'/, '$1'), {
+        seen:
+          `${holder} is reached by a session token, which ends at a time that nobody here knows; ` +
+          `the first round takes about ${formatDuration(roundMs)}`,
+        remedy: 'use credentials that are renewed (the AWS default chain, profile or roleArn) or that do not end',
+      });
+    }
   }
 
   private claimant(targetInfo: ClusterInfo): Claimant {
     return claimantFor(this.ends.targetStore, this.plan, targetInfo, this.who);
   }
+}
+
+function hasToken(connection: ClusterAuth | StoreConnection): boolean {
+  if (connection.type === 's3') return connection.credentials?.().sessionToken !== undefined;
+  if (connection.type === 'oss') return connection.credentials().securityToken !== undefined;
+  return connection.type === 'sigv4' && connection.keys?.().sessionToken !== undefined;
 }
 
 /** Measured: there a restore over soft deletes reuses nothing. */

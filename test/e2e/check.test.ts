@@ -127,9 +127,12 @@ test('a broken plan: each finding has its subject and what to do, and the exit c
   await send(source, 'POST', `/${closed}/_close`);
   const taken = await create(source, 'taken');
   await create(target, 'taken');
-  const answer = await check([closed, taken, `${token}-none`]);
+  const clash = await create(target, 'clash');
+  const aliased = await create(source, 'aliased');
+  await send(source, 'PUT', `/${aliased}/_alias/${clash}`);
+  const answer = await check([closed, taken, aliased, `${token}-none`]);
   expect(answer.code).toBe(1);
-  expect(answer.err).toMatch(/^snapferry: The migration would not start: 3 of the findings refuse it\n$/);
+  expect(answer.err).toMatch(/^snapferry: The migration would not start: 4 of the findings refuse it\n$/);
   expect(refused(answer)).toEqual([
     {
       check: 'scope',
@@ -151,6 +154,13 @@ test('a broken plan: each finding has its subject and what to do, and the exit c
       subject: taken,
       seen: expect.stringContaining('already (open)'),
       remedy: expect.stringContaining('Remove it'),
+    },
+    {
+      check: 'target',
+      verdict: 'refused',
+      subject: clash,
+      seen: `Alias '${clash}' cannot be set: an index of that name exists on the target`,
+      remedy: expect.stringContaining('rename that index'),
     },
   ]);
 });

@@ -184,6 +184,34 @@ describe('preflight: what it refuses', () => {
     expect(await refusal(alias)).toContain("an alias 'logs-1' (of theirs)");
   });
 
+  test('an alias to come that the target has as an index, or as a stranger’s alias, is refused before any freeze', async () => {
+    const world = World.with('logs-1', 'logs-2');
+    world.source.aliasMap['logs-1'] = { both: {}, theirs: { is_write_index: true }, free: {} };
+    world.target.indexList.push(anIndex('both'), anIndex('films'));
+    world.target.aliasMap['films'] = { theirs: { is_write_index: true } };
+    const message = await refusal(world);
+    expect(message).toContain("Alias 'both' cannot be set: an index of that name exists on the target");
+    expect(message).toContain("Alias 'theirs' points at films on the target, which this migration does not restore");
+    expect(message).not.toContain("'free'");
+    expect((await run(world, anInput({ restore: { aliases: 'none' } }))).indices).toBe(2);
+  });
+
+  test('an alias that the plan sets is refused in the same way', async () => {
+    const world = World.with('logs-1');
+    world.target.indexList.push(anIndex('current'));
+    const planned = { cutover: { switchover: { aliases: { current: 'logs-1' } } } };
+    expect(await refusal(world, anInput(planned))).toContain("Alias 'current' cannot be set");
+  });
+
+  test('an alias of which only some indices are moved is a warning', async () => {
+    const world = World.with('logs-1', 'films');
+    for (const name of ['logs-1', 'films']) world.source.aliasMap[name] = { all: {} };
+    expect((await run(world)).warnings).toContainEqual(
+      expect.stringContaining("Alias 'all' points at films too, which is not moved"),
+    );
+    expect((await run(World.with('logs-1'))).warnings.join()).not.toContain('Alias');
+  });
+
   test('a location with files of any kind is refused by the first of them', async () => {
     const world = World.with('logs-1');
     world.to.put('to/holiday.jpg', Buffer.from('x'));
@@ -386,6 +414,43 @@ describe('preflight: what it warns of', () => {
       expect.stringContaining('already holds 1 snapshot(s)'),
       expect.stringContaining("'logs-1' is blocked on the source already (write)"),
     ]);
+  });
+
+  test('disks so full that a cluster has blocked its indices, on either side', async () => {
+    const world = World.with();
+    const blocks = ['read_only_allow_delete'];
+    world.source.indexList.push(anIndex('logs-1', { blocks }));
+    world.target.indexList.push(anIndex('theirs', { blocks }), anIndex('other', { blocks }));
+    expect((await run(world)).warnings).toEqual(
+      expect.arrayContaining([
+        expect.stringContaining("so index 'logs-1' takes no writes there (read_only_allow_delete)"),
+        expect.stringMatching(/target is, or was, so full that 2 of its indices take no writes .* such as 'theirs'/),
+      ]),
+    );
+  });
+
+  test('a session token, which may end before the first round does', async () => {
+    const world = World.with('logs-1');
+    const { config } = world.deps;
+    const keys = { accessKeyId: 'a', secretAccessKey: 's', accessKeySecret: 's' };
+    const config2 = {
+      ...config,
+      cluster: (name: string) => ({
+        ...config.cluster(name),
+        auth: { type: 'sigv4', keys: () => (name === 'aws' ? { ...keys, sessionToken: 'TOKEN' } : keys) },
+      }),
+      store: (name: string) => ({
+        ...config.store(name),
+        ...{ type: name, credentials: () => ({ ...keys, ...(name === 'oss' ? { securityToken: 'TOKEN' } : {}) }) },
+      }),
+    } as unknown as typeof config;
+    const { warnings } = await preflight({ ...world.deps, config: config2 }, anInput(), aContext());
+    const tokens = warnings.filter((warning) => warning.includes('session token'));
+    expect(tokens).toEqual([
+      expect.stringMatching(/^Cluster 'aws' is reached by a session token.*first round takes about/),
+      expect.stringMatching(/^Store 'oss' is reached by a session token/),
+    ]);
+    expect(warnings.join()).not.toContain('TOKEN');
   });
 
   test('of nothing on loopback and a modern target, and of 20 things at most', async () => {
