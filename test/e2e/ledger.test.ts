@@ -64,11 +64,12 @@ test.each(['counts+sample', 'full'])(
       indices: ['planted-*'],
       plan: { cutover: { approval: false, verify: { level, queries: [query] } } },
     });
-    // The planted alias: a stranger holds the name on the target, which parks the cutover before the others are planted.
-    await http(`${target}/stranger`, 'PUT', { aliases: { 'planted-alias-live': {} } });
     await ferry.startWorker();
     await ferry.start();
     await ferry.rounds(1);
+    // The planted alias: a stranger takes the name on the target once preflight has found it free, which parks the cutover
+    // before the others are planted.
+    await http(`${target}/stranger`, 'PUT', { aliases: { 'planted-alias-live': {} } });
     await ferry.signal('freeze-writes');
     const parked = await ferry.until(({ phase }) => phase === 'parked');
     expect(parked.verification?.failures).toHaveLength(1);
