@@ -13,7 +13,7 @@ export type Step<Input, Result> = (deps: StepDeps, input: Input, context: StepCo
  */
 const HUNG_AFTER_MS = 4 * 60_000;
 /** A batch makes progress hundreds of times a second, and telling of all that it did costs as much as doing it. */
-const BEAT_AT_MOST_EVERY_MS = 500;
+const BEAT_AT_MOST_EVERY_MS = 1_000;
 
 /** Wraps a step as an activity: heartbeats, cancellation, the failure table. It decides nothing. */
 export function asActivity<Input, Result>(

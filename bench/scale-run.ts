@@ -1,6 +1,7 @@
 // One transfer as `migrate` starts it: planned by a process of its own, carried by workers of its own.
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -25,6 +26,7 @@ export interface Planned {
 export class ScaleRun {
   readonly workers: ChildProcess[] = [];
   private readonly env: NodeJS.ProcessEnv;
+  #alone: ChildProcess | undefined;
 
   constructor(
     private readonly folder: string,
@@ -46,14 +48,20 @@ export class ScaleRun {
   }
 
   /** The units copied by a process that knows no Temporal: seconds. */
-  async alone(plan: Planned): Promise<number> {
+  async copyAlone(plan: Planned): Promise<number> {
     const file = path.join(this.folder, 'planned.json');
     await writeFile(file, JSON.stringify(plan));
-    const log = path.join(this.folder, `alone-${plan.round.attempt}.log`);
-    const { ok } = await run([process.execPath, path.join(__dirname, 'share-alone.js'), file], this.env, log).ended;
-    const told = (await readFile(log, 'utf8')).trim();
-    if (!ok) throw new Error(`copying without Temporal failed: ${told}`);
-    return Number(told);
+    this.#alone ??= spawn(process.execPath, [path.join(__dirname, 'share-alone.js')], {
+      env: this.env,
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    const told = once(this.#alone.stdout!, 'data').then(([chunk]) => Number(String(chunk)));
+    this.#alone.stdin!.write(`${file}\n`);
+    const ended = once(this.#alone, 'exit').then(([code]) =>
+      Promise.reject(new Error(`it ended with ${String(code)}`)),
+    );
+    ended.catch(() => undefined);
+    return Promise.race([told, ended]);
   }
 
   /** Resolves when it takes tasks. */
@@ -122,6 +130,7 @@ export class ScaleRun {
   }
 
   async stopWorkers(): Promise<void> {
+    this.#alone?.stdin!.end();
     const running = this.workers.filter(({ exitCode }) => exitCode === null);
     await Promise.all(
       running.map((worker) => {
