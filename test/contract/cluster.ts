@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { MigrationError } from '../../src/domain/errors';
 import { patternsOf } from '../../src/domain/definitions';
+import type { Definition } from '../../src/domain/definitions';
 import { ConfigurationError, UnavailableError, WritesNotBlockedError } from '../../src/domain/errors';
 import { CALLS } from '../../src/elasticsearch/calls';
 import type { CallName, NeededCall } from '../../src/elasticsearch/calls';
@@ -28,6 +29,8 @@ export interface OpenedCluster {
   readonly secretSettings?: readonly string[];
   /** A setting of the cluster that may be changed, and a value for it. Default: the throttle of recoveries. */
   readonly changeable?: readonly [name: string, value: string];
+  /** Definitions that a service before the cluster does not tell. */
+  readonly untold?: readonly Definition['kind'][];
   readonly cleanup: () => Promise<void>;
 }
 
@@ -682,9 +685,12 @@ export function describeCluster(name: string, open: () => Promise<OpenedCluster>
         for (const { path, body } of [...found].reverse()) await must('PUT', path, body);
         expect((await cluster.definitions(NEVER)).all).toEqual(found);
         for (const { path } of found) await must('DELETE', path);
-        expect(found.map(({ kind }) => kind)).toEqual(
-          hasBlockCall ? ['template', 'index-template', 'component-template', 'pipeline'] : ['template', 'pipeline'],
-        );
+        const { untold = [] } = opened;
+        if (untold.includes('component-template')) await must('DELETE', `/_component_template/${name}`);
+        const kinds = hasBlockCall
+          ? (['template', 'index-template', 'component-template', 'pipeline'] as const)
+          : (['template', 'pipeline'] as const);
+        expect(found.map(({ kind }) => kind)).toEqual(kinds.filter((kind) => !untold.includes(kind)));
         expect(found.flatMap(patternsOf)).toEqual(hasBlockCall ? [pattern, pattern] : [pattern]);
       });
 
@@ -695,9 +701,13 @@ export function describeCluster(name: string, open: () => Promise<OpenedCluster>
         expect(before.totalBytes).toBeGreaterThan(before.freeBytes);
         expect(before.shardsPerNode).toBe(major >= 7 ? 1_000 : undefined);
         expect(before.watermarks).toEqual([]);
-        await cluster.setTransientSetting('cluster.routing.allocation.disk.threshold_enabled', 'true', NEVER);
+        const judgesDisks = (value: string | null) =>
+          must('PUT', '/_cluster/settings', {
+            transient: { 'cluster.routing.allocation.disk.threshold_enabled': value },
+          });
+        await judgesDisks('true');
         const { watermarks } = (await cluster.room(NEVER))!;
-        await cluster.setTransientSetting('cluster.routing.allocation.disk.threshold_enabled', null, NEVER);
+        await judgesDisks(null);
         expect(watermarks[0]).toMatchObject({ name: 'low', value: '85%' });
         expect(watermarks.map(({ name }) => name)).toEqual(['low', 'high', ...(major >= 6 ? ['flood_stage'] : [])]);
         await create('three-shards', { number_of_shards: 3 });

@@ -68,6 +68,7 @@ describeCluster('Amazon Elasticsearch 7.10', async () => {
     place: async () => ({ type: 's3', settings: { ...settings, base_path: `deep/${randomUUID()}` } }),
     forbiddenPlace: { type: 's3', settings: { ...settings, bucket: 'nowhere' } },
     changeable: ['cluster.max_shards_per_node', '1234'],
+    untold: ['component-template'],
     cleanup: async () => {
       await cluster.disconnect();
       await domain.stop();
