@@ -1,3 +1,4 @@
+import { canonicalJson } from './canonical';
 import { matchesAny } from './patterns';
 
 /** What a cluster has around its indices and no snapshot of ours brings along: templates, pipelines, policies, scripts. Pure. */
@@ -90,21 +91,12 @@ function listIn(body: object, key: string): readonly string[] {
 }
 
 /** 5.x says `template` and `code` where later versions say `index_patterns` and `source`. */
-function comparable(definition: Definition): string {
+function comparable(definition: Definition): string | undefined {
   const { kind, body } = definition;
   if (kind === 'template') {
-    return sorted({ ...body, template: undefined, index_patterns: patternsOf(definition) });
+    return canonicalJson({ ...body, template: undefined, index_patterns: patternsOf(definition) });
   }
-  if (kind !== 'script') return sorted(body);
+  if (kind !== 'script') return canonicalJson(body);
   const { script } = body as { readonly script: Readonly<Record<string, unknown>> };
-  return sorted({ lang: script['lang'], source: script['source'] ?? script['code'] });
-}
-
-/** As JSON, whatever the order of keys. */
-function sorted(value: unknown): string {
-  return JSON.stringify(value, (_, held: unknown) =>
-    typeof held === 'object' && held !== null && !Array.isArray(held)
-      ? Object.fromEntries(Object.entries(held).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : held,
-  );
+  return canonicalJson({ lang: script['lang'], source: script['source'] ?? script['code'] });
 }

@@ -5,7 +5,7 @@ import type { ResolvedPlan } from './plan';
 
 /**
  * What the first round of a plan would move, before anything was measured. Pure. Later rounds move what was written since,
- * of which nothing is known yet: `snapferry status` forecasts them from the rounds that ran.
+ * of which nothing is known yet: the query `status` forecasts them from the rounds that ran.
  */
 export interface Estimate {
   /** Of the primaries: snapshotted, sent and restored by the first round. Nothing is sent within one repository. */

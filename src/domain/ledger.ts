@@ -1,3 +1,4 @@
+import { canonicalJson } from './canonical';
 import { matchesAny } from './patterns';
 
 /**
@@ -379,20 +380,9 @@ function pathOfDifference(left: unknown, right: unknown, path = ''): string | un
 
 /** Deep, order of keys aside. */
 function equal(left: unknown, right: unknown): boolean {
-  return JSON.stringify(canonical(left)) === JSON.stringify(canonical(right));
+  return canonicalJson(left) === canonicalJson(right);
 }
 
-function canonical(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(canonical);
-  if (!isRecord(value)) return value;
-  return Object.fromEntries(
-    Object.keys(value)
-      .sort()
-      .map((key) => [key, canonical(value[key])]),
-  );
-}
-
-/** Names, and patterns with `*`. */
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -26,6 +26,14 @@ export interface NeededCall {
 
 const BOTH = ['source', 'target'] as const;
 const SOURCE = ['source'] as const;
+/** What a cluster has around the indices: judged where it is told, and not missed where a version does not know it. */
+const SURROUNDINGS = {
+  method: 'GET',
+  statement: 'ReadSurroundings',
+  sides: BOTH,
+  isAdvisory: true,
+  probe: { query: 'filter_path=none' },
+} as const;
 const TARGET = ['target'] as const;
 
 /** No cluster has an index, repository or snapshot of this name, so that a call about it changes nothing. */
@@ -166,48 +174,49 @@ export const CALLS = {
     why: 'whether the target has disk and shards left',
   },
   templates: {
-    ...{ method: 'GET', path: '/_template', statement: 'ReadSurroundings', sides: BOTH, isAdvisory: true },
-    probe: { query: 'filter_path=none' },
+    ...SURROUNDINGS,
+    path: '/_template',
     why: 'which templates the target lacks',
   },
   composableTemplates: {
-    ...{ method: 'GET', path: '/_index_template', statement: 'ReadSurroundings', sides: BOTH, isAdvisory: true },
-    probe: { query: 'filter_path=none' },
+    ...SURROUNDINGS,
+    path: '/_index_template',
     why: 'which templates the target lacks',
   },
   pipelines: {
-    ...{ method: 'GET', path: '/_ingest/pipeline', statement: 'ReadSurroundings', sides: BOTH, isAdvisory: true },
-    probe: { query: 'filter_path=none' },
+    ...SURROUNDINGS,
+    path: '/_ingest/pipeline',
     why: 'which pipelines the target lacks',
   },
   dataStreams: {
-    ...{ method: 'GET', path: '/_data_stream', statement: 'ReadSurroundings', sides: SOURCE, isAdvisory: true },
-    probe: { query: 'filter_path=none' },
+    ...SURROUNDINGS,
+    path: '/_data_stream',
+    sides: SOURCE,
     why: 'whether a pattern means a data stream, which is not moved',
   },
   snapshotPolicies: {
-    ...{ method: 'GET', path: '/_slm/policy', statement: 'ReadSurroundings', sides: BOTH, isAdvisory: true },
-    probe: { query: 'filter_path=none' },
+    ...SURROUNDINGS,
+    path: '/_slm/policy',
     why: 'whether a schedule writes to the locations of the plan',
   },
   componentTemplates: {
-    ...{ method: 'GET', path: '/_component_template', statement: 'ReadSurroundings', sides: BOTH, isAdvisory: true },
-    probe: { query: 'filter_path=none' },
+    ...SURROUNDINGS,
+    path: '/_component_template',
     why: 'which templates the target lacks',
   },
   lifecyclePolicies: {
-    ...{ method: 'GET', path: '/_ilm/policy', statement: 'ReadSurroundings', sides: BOTH, isAdvisory: true },
-    probe: { query: 'filter_path=none' },
+    ...SURROUNDINGS,
+    path: '/_ilm/policy',
     why: 'which policies the target lacks',
   },
   statePolicies: {
-    ...{ method: 'GET', path: '/_opendistro/_ism/policies', statement: 'ReadSurroundings', sides: BOTH },
-    ...{ isAdvisory: true, probe: { query: 'filter_path=none' } },
+    ...SURROUNDINGS,
+    path: '/_opendistro/_ism/policies',
     why: 'which policies the target lacks',
   },
   scripts: {
-    ...{ method: 'GET', path: '/_cluster/state/metadata', statement: 'ReadSurroundings', sides: BOTH },
-    ...{ isAdvisory: true, probe: { query: 'filter_path=none' } },
+    ...SURROUNDINGS,
+    path: '/_cluster/state/metadata',
     why: 'which stored scripts the target lacks',
   },
   analyze: {

@@ -7,7 +7,7 @@ import { inParallel } from '../storage/parallel';
 import type { Store } from '../storage/store';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
-import { readBytes, readJson } from './files';
+import { namesBelow, readBytes, readJson } from './files';
 import { standingOutcome } from './frozen-source';
 import { fingerprintsOf } from './migration';
 import type { PlanFile, StepDeps } from './migration';
@@ -197,11 +197,7 @@ async function copyFile(store: Store, from: string, to: string, context: StepCon
 
 /** Every index that was ever restored, also one that this plan does not mean: it stays blocked, and is named at the end. */
 async function claimRestored(claimant: Claimant, keys: WorkKeys, { signal }: StepContext): Promise<void> {
-  const prefix = `${keys.prefix}/restored/`;
-  const names: string[] = [];
-  for await (const { key } of claimant.store.list(prefix, signal)) {
-    names.push(decodeURIComponent(key.slice(prefix.length).replace(/\.json$/, '')));
-  }
+  const names = await namesBelow(claimant.store, `${keys.prefix}/restored/`, signal);
   await inParallel(names, COPIES_AT_ONCE, signal, (name, either) => adoptIndex(claimant, name, either));
 }
 

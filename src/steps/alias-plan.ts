@@ -1,3 +1,4 @@
+import { canonicalJson } from '../domain/canonical';
 import { ConfigurationError } from '../domain/errors';
 import { indexOnTarget, nameOnTarget } from '../domain/target-names';
 import type { ResolvedPlan } from '../domain/plan';
@@ -237,16 +238,5 @@ function obstaclesTo(
 }
 
 function sameDefinition(held: AliasDefinition | undefined, wanted: AliasDefinition): boolean {
-  return held !== undefined && canonical(held) === canonical(wanted);
-}
-
-/** With sorted keys, so that equal definitions are equal text. */
-function canonical(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
-  if (typeof value !== 'object' || value === null) return String(JSON.stringify(value));
-  const entries = Object.entries(value).filter(([, member]) => member !== undefined);
-  return `{${entries
-    .map(([key, member]) => `${JSON.stringify(key)}:${canonical(member)}`)
-    .sort()
-    .join()}}`;
+  return held !== undefined && canonicalJson(held) === canonicalJson(wanted);
 }

@@ -27,7 +27,8 @@ export async function checkDefinitions(
   warnOfMany('component-template', 'component templates', lacks, target, findings);
   warnOfMany('pipeline', 'pipelines', lacks, target, findings);
   warnOfMany('script', 'stored scripts', lacks, target, findings);
-  for (const { name } of [source, target].filter((_, at) => ![ours, theirs][at]?.scriptsKnown)) {
+  for (const [{ name }, { scriptsKnown }] of [[source, ours] as const, [target, theirs] as const]) {
+    if (scriptsKnown) continue;
     findings.warn('target', name, {
       seen: `Cluster '${name}' does not show its stored scripts, so what the target lacks of them is not known`,
       remedy: 'ask those who search by them, and compare each on both sides (GET _scripts/ID)',

@@ -2,6 +2,7 @@ import { UnavailableError } from '../domain/errors';
 import type { DeletedSnapshots, PlanRef } from '../domain/exchange';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
+import { namesBelow } from './files';
 import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
 import { newestRepositoryData } from './source-repository';
@@ -35,10 +36,7 @@ export async function ourSnapshots(
   { targetStore, sourceStore, keys, plan }: Migration,
   signal: AbortSignal,
 ): Promise<string[]> {
-  const asked = new Set<string>();
-  for await (const { key } of targetStore.list(keys.snapshots, signal)) {
-    asked.add(key.slice(keys.snapshots.length).replace(/\.json$/, ''));
-  }
+  const asked = new Set(await namesBelow(targetStore, keys.snapshots, signal));
   const there = await newestRepositoryData(sourceStore, plan.repository.source.basePath, signal);
   return (there?.snapshots ?? []).map(({ name }) => name).filter((name) => asked.has(name));
 }

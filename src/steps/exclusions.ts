@@ -5,7 +5,7 @@ import { resolvePatterns } from '../domain/patterns';
 import type { Store } from '../storage';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
-import { createJson, readJson, requireJson } from './files';
+import { createJson, namesBelow, readJson, requireJson } from './files';
 import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
 import { scopeDigest } from './scope-digest';
@@ -76,11 +76,7 @@ export async function excludedIndices(
   { targetStore, keys }: Excluding,
   signal: AbortSignal,
 ): Promise<ReadonlySet<string>> {
-  const names = new Set<string>();
-  for await (const { key } of targetStore.list(keys.exclusions, signal)) {
-    names.add(decodeURIComponent(key.slice(keys.exclusions.length).replace(/\.json$/, '')));
-  }
-  return names;
+  return new Set(await namesBelow(targetStore, keys.exclusions, signal));
 }
 
 /** By name. */

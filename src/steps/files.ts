@@ -58,6 +58,15 @@ export async function writeJson(
   return { digest: digestOf(bytes) };
 }
 
+/** Of the files `<name>.json` right below `folder`, a key that ends with a slash: their names, as they were before encoding. */
+export async function namesBelow(store: Store, folder: string, signal: AbortSignal): Promise<string[]> {
+  const names: string[] = [];
+  for await (const { key } of store.list(folder, signal)) {
+    names.push(decodeURIComponent(key.slice(folder.length).replace(/\.json$/, '')));
+  }
+  return names;
+}
+
 /** Writes only when nothing is there; `created` is false when something is. */
 export async function createJson(store: Store, key: string, value: unknown, signal: AbortSignal): Promise<boolean> {
   const bytes = Buffer.from(`${JSON.stringify(value, null, 1)}\n`);

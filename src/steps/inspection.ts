@@ -249,18 +249,15 @@ class Checks {
     const { plan, findings } = this;
     const { config } = this.deps;
     const { source, target } = plan.repository;
-    const holders = [
-      ...[plan.source, plan.target]
-        .filter((name) => hasToken(config.cluster(name).auth))
-        .map((name) => `Cluster '${name}'`),
-      ...[...new Set([source.store, target.store])]
-        .filter((name) => hasToken(config.store(name)))
-        .map((name) => `Store '${name}'`),
+    const stores = [...new Set([source.store, target.store])];
+    const ends = [
+      ...[plan.source, plan.target].map((name) => ({ name, what: 'Cluster', holds: config.cluster(name).auth })),
+      ...stores.map((name) => ({ name, what: 'Store', holds: config.store(name) })),
     ];
-    for (const holder of holders) {
-      findings.warn('connections', holder.replace(/.* '(.*)'/, '$1'), {
+    for (const { name, what } of ends.filter(({ holds }) => hasToken(holds))) {
+      findings.warn('connections', name, {
         seen:
-          `${holder} is reached by a session token, which ends at a time that nobody here knows; ` +
+          `${what} '${name}' is reached by a session token, which ends at a time that nobody here knows; ` +
           `the first round takes about ${formatDuration(roundMs)}`,
         remedy: 'use credentials that are renewed (the AWS default chain, profile or roleArn) or that do not end',
       });
