@@ -38,7 +38,7 @@ export async function copy(command: CopyCommand, terminal: LongTerminal, signal:
     ...(bytesPerSecond === undefined ? {} : { limits: { bytesPerSecond } }),
     onRefusedRoute: ({ message }) => meter.say(`the store does not copy by itself, all bytes pass here: ${message}`),
   });
-  evidence.open();
+  evidence.open(({ message }) => meter.say(message));
   try {
     await runMirror(engine, source, target, plan, {
       signal,

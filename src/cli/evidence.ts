@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
-import { createWriteStream, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { createWriteStream, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import path from 'node:path';
+import { finished } from 'node:stream/promises';
+import { ConfigurationError } from '../domain/errors';
 import type { CopySource, CopyTarget } from '../storage';
 import type { MirrorProof } from '../steps/mirror';
 
@@ -29,6 +31,7 @@ export class EvidenceFile {
   readonly #proofs = new Map<string, MirrorProof>();
   #stream: ReturnType<typeof createWriteStream> | undefined;
   #lines = '';
+  #failure: NodeJS.ErrnoException | undefined;
 
   constructor(private readonly file: string) {}
 
@@ -41,13 +44,30 @@ export class EvidenceFile {
     return this.#proofs;
   }
 
-  /** Rewrites the file without what later lines replaced, and goes on behind. */
-  open(): void {
-    mkdirSync(path.dirname(this.file), { recursive: true });
-    const lines = [...this.#proofs.values()].map((proof) => `${JSON.stringify(proof)}\n`);
-    writeFileSync(`${this.file}.new`, lines.join(''));
-    renameSync(`${this.file}.new`, this.file);
+  /**
+   * Rewrites the file without what later lines replaced, and goes on behind. Throws ConfigurationError where nothing can
+   * be written. `unnoted` is called once when that shows later: the copy goes on, and what is not noted is sent again.
+   */
+  open(unnoted: (error: ConfigurationError) => void): void {
+    const own = `${this.file}.${process.pid}`; // another copy of the same pair may begin at the same moment
+    try {
+      mkdirSync(path.dirname(this.file), { recursive: true });
+      const lines = [...this.#proofs.values()].map((proof) => `${JSON.stringify(proof)}\n`);
+      writeFileSync(own, lines.join(''));
+      renameSync(own, this.file);
+    } catch (error) {
+      if (existsSync(own)) rmSync(own);
+      throw this.#cannotNote(error as NodeJS.ErrnoException);
+    }
     this.#stream = createWriteStream(this.file, { flags: 'a' });
+    this.#stream.once('error', (error) => unnoted(this.#cannotNote((this.#failure = error))));
+  }
+
+  #cannotNote(error: NodeJS.ErrnoException): ConfigurationError {
+    return new ConfigurationError(
+      'What is proved can not be noted: make room or give the permission, or set XDG_STATE_HOME to another folder',
+      { subject: { file: this.file, code: error.code }, cause: error },
+    );
   }
 
   add(proof: MirrorProof): void {
@@ -56,16 +76,16 @@ export class EvidenceFile {
   }
 
   #flush(): void {
-    this.#stream?.write(this.#lines);
+    if (this.#failure === undefined) this.#stream?.write(this.#lines);
     this.#lines = '';
   }
 
-  close(): Promise<void> {
+  /** What could not be noted was told before. */
+  async close(): Promise<void> {
     this.#flush();
-    return new Promise((resolve, reject) => {
-      this.#stream?.once('error', reject);
-      this.#stream?.end(resolve);
-    });
+    if (this.#stream === undefined) return;
+    this.#stream.end();
+    await finished(this.#stream).catch(() => undefined);
   }
 }
 
@@ -73,7 +93,8 @@ export class EvidenceFile {
 function parsed(line: string): MirrorProof | undefined {
   if (line === '') return undefined;
   try {
-    return JSON.parse(line) as MirrorProof;
+    const proof = JSON.parse(line) as MirrorProof | null;
+    return typeof proof?.key === 'string' ? proof : undefined;
   } catch {
     return undefined;
   }

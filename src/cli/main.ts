@@ -293,6 +293,7 @@ async function runCopy({ values, positionals }: Given, terminal: Terminal): Prom
     throw new UsageError('copy needs either --snapshot NAME or --all: see snapferry copy --help');
   }
   const limits = bytesPerSecondOf(values['bytes-per-second']);
+  refuseOwnSource(values, positionals);
   const { source, target } = await placesOf(values, positionals, terminal);
   const command = {
     source,
@@ -303,6 +304,25 @@ async function runCopy({ values, positionals }: Given, terminal: Terminal): Prom
     evidence: evidenceFileOf(source, target, terminal.env),
   };
   await copy(command, terminal, terminal.interruption());
+}
+
+/** A copy onto itself proves nothing, and one inside what is copied as a whole grows with every run. */
+function refuseOwnSource(values: Given['values'], [from = '', to = '']: Given['positionals']): void {
+  const basePath = basePathOf(values['base-path']);
+  const source = placeOf(from, basePath);
+  const target = placeOf(to, basePathOf(values['target-base-path'] ?? basePath));
+  if (source === target) {
+    throw new UsageError('SRC and DST are the same place: name another DST, or a --target-base-path');
+  }
+  if (values['all'] === true && target.startsWith(source)) {
+    throw new UsageError('DST lies inside SRC, where --all would copy the copy again: name a place outside');
+  }
+}
+
+/** Ends in a slash, so that what lies inside begins with it. */
+function placeOf(given: string, basePath: string): string {
+  const root = given.startsWith('dir:') ? `dir:${path.resolve(given.slice('dir:'.length))}` : given;
+  return `${root}/${basePath === '' ? '' : `${basePath}/`}`;
 }
 
 async function runAudit({ values, positionals }: Given, terminal: Terminal): Promise<void> {

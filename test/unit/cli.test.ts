@@ -1,8 +1,11 @@
 import { execFile } from 'node:child_process';
+import { rmSync, symlinkSync } from 'node:fs';
 import { cp, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { EvidenceFile } from '../../src/cli/evidence';
 import { inspect } from '../../src/cli/inspect';
 import { main } from '../../src/cli/main';
 import { unfreeze } from '../../src/cli/unfreeze';
@@ -111,6 +114,67 @@ describe('inspect', () => {
       code: 1,
       err: ["snapferry: The connections file has no store 'phone': it knows laptop"],
     });
+  });
+});
+
+describe('copy', () => {
+  const place = (name: string) => `dir:${path.join(folder, 'copy', name)}`;
+  const state = () => path.join(folder, 'copy/state');
+  const copy = (...args: string[]) => snapferry(['copy', ...args], { XDG_STATE_HOME: state() });
+  beforeEach(async () => {
+    await mkdir(path.join(folder, 'copy/from/inside'), { recursive: true });
+    await mkdir(path.join(folder, 'copy/to'));
+    await writeFile(path.join(folder, 'copy/from/a'), 'some bytes');
+  });
+  afterEach(() => rm(path.join(folder, 'copy'), { recursive: true }));
+
+  it('onto itself is refused, however the place is written', async () => {
+    const same = 'snapferry: SRC and DST are the same place: name another DST, or a --target-base-path';
+    for (const args of [
+      [place('from'), place('from'), '--all'],
+      [place('from'), place('to/../from/'), '--snapshot', 'a'],
+      [place(''), place('from'), '--all', '--base-path', '/from/', '--target-base-path', ''],
+      ['s3-old', 's3-old', '--all', '--base-path', 'a', '--target-base-path', 'a/'],
+    ]) {
+      expect(await copy(...args)).toEqual({ code: 2, out: '', err: [same] });
+    }
+  });
+
+  it('of a whole prefix into itself is refused: each run would copy the copy', async () => {
+    const inside = 'snapferry: DST lies inside SRC, where --all would copy the copy again: name a place outside';
+    for (const args of [
+      [place('from'), place('from/inside'), '--all'],
+      ['s3-old', 's3-old', '--all', '--target-base-path', 'backup'],
+    ]) {
+      expect(await copy(...args)).toEqual({ code: 2, out: '', err: [inside] });
+    }
+    expect(await copy(place('from'), place('to'), '--all', '--target-base-path', 'from')).toMatchObject({ code: 0 });
+  });
+
+  it('says where it cannot note what it proves, and what to do', async () => {
+    await writeFile(state(), 'a file where a folder belongs');
+    const { code, err } = await copy(place('from'), place('to'), '--all');
+    expect(code).toBe(1);
+    expect(err).toEqual([
+      expect.stringMatching(/^snapferry: What is proved can not be noted: .*XDG_STATE_HOME.* \[file=.*code=E\w+\]$/),
+    ]);
+    expect(await readdir(path.join(folder, 'copy/to'))).toEqual([]);
+    expect(await copy(place('from'), place('to'), '--all', '--dry-run')).toMatchObject({ code: 0 });
+  });
+
+  it('goes on when the disk of its notes fills up on the way, and says so once', async () => {
+    const file = path.join(state(), 'copies.jsonl');
+    const evidence = new EvidenceFile(file);
+    const told: Error[] = [];
+    evidence.open((error) => told.push(error));
+    rmSync(file); // before the stream has opened it
+    symlinkSync('/dev/full', file);
+    const proof = { key: 'k', length: 2 ** 30, crc32: 1, etag: 'e', requestId: undefined } as never;
+    evidence.add(proof);
+    while (told.length === 0) await sleep(5);
+    evidence.add(proof);
+    await evidence.close();
+    expect(told.map(({ message }) => message)).toEqual([expect.stringMatching(/^What is proved can not be noted/)]);
   });
 });
 
