@@ -1,4 +1,4 @@
-/** `snapferry check` as a process, on real nodes and stores: what a migration would find, before there is one. */
+/** `snapferry check` as a process, on real nodes and stores; what it refuses: broken-plans.test.ts. */
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -119,48 +119,5 @@ test('--export writes what does not come along, and the target takes each file a
   expect(taken).toEqual([
     [`/_ingest/pipeline/${token}`, 'different', 200],
     [`/_template/${token}`, 'missing', 200],
-  ]);
-});
-
-test('a broken plan: each finding has its subject and what to do, and the exit code says that it would not start', async () => {
-  const closed = await create(source, 'closed');
-  await send(source, 'POST', `/${closed}/_close`);
-  const taken = await create(source, 'taken');
-  await create(target, 'taken');
-  const clash = await create(target, 'clash');
-  const aliased = await create(source, 'aliased');
-  await send(source, 'PUT', `/${aliased}/_alias/${clash}`);
-  const answer = await check([closed, taken, aliased, `${token}-none`]);
-  expect(answer.code).toBe(1);
-  expect(answer.err).toMatch(/^snapferry: The migration would not start: 4 of the findings refuse it\n$/);
-  expect(refused(answer)).toEqual([
-    {
-      check: 'scope',
-      verdict: 'refused',
-      subject: `${token}-none`,
-      seen: expect.stringContaining('matches no index'),
-      remedy: 'correct it or leave it out',
-    },
-    {
-      check: 'indices',
-      verdict: 'refused',
-      subject: closed,
-      seen: expect.stringContaining('closed'),
-      remedy: expect.stringContaining('open it'),
-    },
-    {
-      check: 'target',
-      verdict: 'refused',
-      subject: taken,
-      seen: expect.stringContaining('already (open)'),
-      remedy: expect.stringContaining('Remove it'),
-    },
-    {
-      check: 'target',
-      verdict: 'refused',
-      subject: clash,
-      seen: `Alias '${clash}' cannot be set: an index of that name exists on the target`,
-      remedy: expect.stringContaining('rename that index'),
-    },
   ]);
 });
