@@ -53,13 +53,23 @@ function orNone(text: string): string | undefined {
   return text === '' ? undefined : text;
 }
 
-/** Sub-resources of OSS that would otherwise be taken for a plain call. */
+/** What OSS has and this server has not: taken for a plain call, it would be answered wrongly. */
 const NOT_HERE = [
-  'append cname comp cors encryption inventory legalHold lifecycle logging metaQuery objectMeta policy qos referer',
-  'replication requestPayment restore style symlink tagging transferAcceleration versioning versions website worm',
+  'accessMonitor accessPoint accessPointForObjectProcess accessPointPolicy append asyncFetch asyncProcess bucketArchive',
+  'bucketArchiveDirectRead bucketHash bucketWorm callback callback-var cleanRestoredObject cloudboxes cname comp cors',
+  'encryption httpsConfig img inventory legalHold lifecycle live logging metaQuery objectMeta objectWorm policy',
+  'policyStatus processConfiguration publicAccessBlock qos qosInfo redundancyTransition referer regionList regions',
+  'replication replicationLocation replicationProgress requestPayment resourceGroup responseHeader restore rtc seal',
+  'sealAppend stat status style styleName symlink tagging transferAcceleration userDefinedLogFieldsConfig versioning',
+  'versions vod vpcip website worm wormExtend wormId',
+  // Also as headers.
+  'x-oss-async-process x-oss-callback x-oss-process x-oss-rename-source x-oss-symlink-target x-oss-tagging',
 ]
   .join(' ')
   .split(' ');
+
+/** Objects of these can not be read before they are restored. */
+const NOT_HERE_CLASS = /archive/i;
 
 /** Throws NotImplemented for what this server does not do, MethodNotAllowed for what OSS does not. */
 export function operationOf(method: string, address: Address, headers: Headers): Operation {
@@ -70,8 +80,10 @@ export function operationOf(method: string, address: Address, headers: Headers):
       : address.bucket !== undefined
         ? bucketOperation(method, has, address)
         : serviceOperation(method);
-  if (found !== undefined && (found === 'GetObjectMeta' || !NOT_HERE.some(has))) return found;
-  throw new OssError(found === undefined ? 'MethodNotAllowed' : 'NotImplemented');
+  const asks = (name: string) => has(name) || (name.startsWith('x-oss-') && headers[name] !== undefined);
+  const isHere = !NOT_HERE.some(asks) && !NOT_HERE_CLASS.test(headers['x-oss-storage-class'] ?? '');
+  if (found === 'GetObjectMeta' || (found !== undefined && isHere)) return found;
+  throw new OssError(isHere ? 'MethodNotAllowed' : 'NotImplemented');
 }
 
 type Has = (name: string) => boolean;

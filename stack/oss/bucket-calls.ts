@@ -8,15 +8,15 @@ import type { ListPage } from './listing';
 import type { StoredObject } from './storage';
 import type { XmlElements } from './xml';
 
-const MAX_KEYS = 1000;
-const DEFAULT_MAX_KEYS = 100;
+const BUCKET_KEYS = { fallback: 100, max: 1000, ec: '0017-00000289' };
+const OBJECT_KEYS = { fallback: 100, max: 1000, ec: '0015-00000402' };
 /** Of one page, looked at side by side. */
 const LOOKED_AT_ONCE = 16;
 
 export const listBuckets: Handler = async (call, { storage, region }) => {
   const prefix = call.query.get('prefix') ?? '';
   const marker = call.query.get('marker') ?? '';
-  const limit = numberOf(call, 'max-keys', DEFAULT_MAX_KEYS, MAX_KEYS);
+  const limit = numberOf(call, 'max-keys', BUCKET_KEYS);
   const all = await storage.buckets();
   const rest = all.filter(({ name }) => name.startsWith(prefix) && name > marker);
   const page = rest.slice(0, limit);
@@ -114,7 +114,7 @@ interface Page extends ListPage {
 
 async function pageOf(call: Call, { storage }: Service, after: string): Promise<Page> {
   const bucket = bucketOf(call);
-  const limit = numberOf(call, 'max-keys', DEFAULT_MAX_KEYS, MAX_KEYS);
+  const limit = numberOf(call, 'max-keys', OBJECT_KEYS);
   const encoding = encodingOf(call);
   const query = { prefix: call.query.get('prefix') ?? '', delimiter: call.query.get('delimiter') ?? '', after, limit };
   const page = await listPage(await storage.keys(bucket), query);
@@ -142,7 +142,7 @@ function listReply(call: Call, page: Page, own: XmlElements, withOwner: boolean)
       ETag: quoted(metadata.etag),
       Type: metadata.type,
       Size: size,
-      StorageClass: 'Standard',
+      StorageClass: metadata.headers['x-oss-storage-class'] ?? 'Standard',
       Owner: withOwner ? OWNER : undefined,
     })),
     CommonPrefixes: page.commonPrefixes.map((one) => ({ Prefix: page.show(one) })),

@@ -17,6 +17,7 @@ export const MAX_BODY_BYTES = 5 * 1024 ** 3;
 const MAX_XML_BYTES = 8 * 1024 * 1024;
 const KEPT_HEADERS = new Set([
   ...['content-type', 'content-encoding', 'content-disposition', 'content-language', 'cache-control', 'expires'],
+  ...['x-oss-storage-class', 'x-oss-server-side-encryption', 'x-oss-server-side-encryption-key-id'],
 ]);
 
 export interface Call {
@@ -99,12 +100,21 @@ export function flipByteOf({ fault }: Call): number | undefined {
   return fault?.do === 'flip' && fault.of === 'stored' ? fault.byte : undefined;
 }
 
+export interface Limits {
+  readonly fallback: number;
+  readonly max: number;
+  /** Default 1. */
+  readonly min?: number;
+  /** Of the refusal, where a page names it. */
+  readonly ec?: string;
+}
+
 /** A whole number of the query inside its limits; throws InvalidArgument. */
-export function numberOf(call: Call, name: string, fallback: number, max: number, min = 1): number {
+export function numberOf(call: Call, name: string, { fallback, max, min = 1, ec }: Limits): number {
   const text = call.query.get(name) ?? '';
   const value = text === '' ? fallback : Number(text);
   if (Number.isInteger(value) && value >= min && value <= max) return value;
-  throw invalidArgument(name, text, `Argument ${name} must be an integer between ${min} and ${max}.`);
+  throw invalidArgument(name, text, `Argument ${name} must be an integer between ${min} and ${max}.`, ec);
 }
 
 /** `encoding-type=url`, or undefined. */

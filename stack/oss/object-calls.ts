@@ -69,13 +69,33 @@ export const getObject: Handler = async (call, { storage }) => {
     const span = spanOf(call.headers.range, object.size, isStandard);
     const { start, end } = span ?? { start: 0, end: object.size };
     const range = span && { 'content-range': `bytes ${start}-${end - 1}/${object.size}` };
-    const headers = { ...objectHeaders(object), ...range };
+    const headers = { ...objectHeaders(object), ...askedHeaders(call), ...range };
     return { status: span ? 206 : 200, headers, body: { file: object.file, span: { start, end } } };
   } catch (error) {
     await object.file.close();
     throw error;
   }
 };
+
+/** Headers of the answer as the query wants them, `response-content-type` and the like: of links that were handed out. */
+function askedHeaders({ query }: Call): Record<string, string> {
+  const prefix = 'response-';
+  const names = [
+    'content-type',
+    'content-language',
+    'expires',
+    'cache-control',
+    'content-disposition',
+    'content-encoding',
+  ];
+  return Object.fromEntries(
+    names.flatMap((name) => {
+      const asked = query.get(prefix + name) ?? '';
+      // As clients send headers: UTF-8, which Node takes for Latin-1.
+      return asked === '' ? [] : [[name, Buffer.from(asked, 'utf8').toString('latin1')]];
+    }),
+  );
+}
 
 export const headObject: Handler = async (call, service) => {
   const object = await lookOrThrow(call, service);
@@ -111,12 +131,12 @@ function versionOf(object: Pick<OpenObject, 'metadata' | 'modifiedMs'>): { etag:
 function objectHeaders({ metadata, modifiedMs }: Pick<OpenObject, 'metadata' | 'modifiedMs'>): Record<string, string> {
   return {
     'content-type': 'application/octet-stream',
+    'x-oss-storage-class': 'Standard',
     ...metadata.headers,
     ...checksumHeaders(metadata),
     'accept-ranges': 'bytes',
     'last-modified': new Date(modifiedMs).toUTCString(),
     'x-oss-object-type': metadata.type,
-    'x-oss-storage-class': 'Standard',
   };
 }
 

@@ -26,7 +26,7 @@ import type { About, NamedPart } from './uploads';
 import { insides, textOf } from './xml';
 
 const MAX_PART_NUMBER = 10_000;
-const MAX_LISTED = 1000;
+const LISTED = { fallback: 1000, max: 1000 };
 
 export const initiateMultipartUpload: Handler = async (call, { storage, uploads }) => {
   const { bucket, key } = await writableTarget(call, storage);
@@ -88,8 +88,8 @@ export const listParts: Handler = async (call, { storage, uploads }) => {
   const { bucket, key } = objectOf(call);
   await storage.createdMs(bucket); // throws NoSuchBucket
   const id = call.query.get('uploadId') ?? '';
-  const limit = numberOf(call, 'max-parts', MAX_LISTED, MAX_LISTED);
-  const after = numberOf(call, 'part-number-marker', 0, Infinity, 0);
+  const limit = numberOf(call, 'max-parts', LISTED);
+  const after = numberOf(call, 'part-number-marker', { fallback: 0, max: Infinity, min: 0 });
   const encoding = encodingOf(call);
   const rest = uploads.parts(bucket, key, id).filter((part) => part.number > after);
   const page = rest.slice(0, limit);
@@ -165,7 +165,7 @@ export const listMultipartUploads: Handler = async (call, { storage, uploads }) 
   const [prefix, delimiter, marker, idMarker] = ['prefix', 'delimiter', 'key-marker', 'upload-id-marker'].map(
     (name) => call.query.get(name) ?? '',
   ) as [string, string, string, string];
-  const limit = numberOf(call, 'max-uploads', MAX_LISTED, MAX_LISTED);
+  const limit = numberOf(call, 'max-uploads', LISTED);
   const encoding = encodingOf(call);
   const show = (text: string) => (encoding ? encode(text) : text);
   const listed: About[] = [];
