@@ -125,17 +125,19 @@ class DirectoryStore implements Store {
 
   /**
    * Makes a file visible at `key` in one step. `fill` writes it and returns the CRC32 of what it meant to write; the
-   * file is read back before it is published, so the receipt speaks of the bytes that are held.
+   * file is read back before it is published, so the receipt speaks of the bytes that are held. Until then it lies in
+   * `folder`.
    */
   async publish(
     key: string,
     options: WriteOptions,
     signal: AbortSignal,
     fill: (file: FileHandle) => Promise<number>,
+    folder = join(this.root, TEMPORARY),
   ): Promise<WriteReceipt> {
     signal.throwIfAborted();
     const path = this.pathOf(key);
-    const temporary = join(this.root, TEMPORARY, randomUUID());
+    const temporary = join(folder, randomUUID());
     return this.attempt(
       (async () => {
         await this.makeFolders(dirname(temporary));
@@ -310,7 +312,7 @@ class DirectoryUploads implements Uploads {
       await this.store.makeFolders(folder);
       await writeFile(join(folder, 'key'), key, { mode: FILE_MODE });
     };
-    await this.store.attempt(make(), { key });
+    await this.store.attempt(orRemove(folder, make()), { key });
     return uploadId;
   }
 
@@ -324,7 +326,7 @@ class DirectoryUploads implements Uploads {
       await rename(temporary, join(folder, String(number)));
       return partOf(number, await lstat(join(folder, String(number)), { bigint: true }));
     };
-    return this.store.attempt(write(), { key }, signal);
+    return this.store.attempt(orRemove(temporary, write()), { key }, signal);
   }
 
   async parts(key: string, uploadId: string, signal: AbortSignal): Promise<readonly UploadedPart[] | undefined> {
@@ -357,11 +359,13 @@ class DirectoryUploads implements Uploads {
         subject: { ...this.store.subject(key), part: wrong.number },
       });
     }
-    const receipt = await this.store.publish(key, {}, signal, async (target) => {
+    const fill = async (target: FileHandle) => {
       let crc = 0;
       for (const part of parts) crc = await append(target, join(folder, String(part.number)), crc, signal);
       return crc;
-    });
+    };
+    // Among its parts: what is left of it when the process is killed goes with them.
+    const receipt = await this.store.publish(key, {}, signal, fill, folder);
     await this.abort(key, uploadId, signal);
     return receipt;
   }
@@ -397,6 +401,16 @@ class DirectoryUploads implements Uploads {
     return new BlobMissingError('The directory knows no such upload: it was completed or aborted.', {
       subject: { ...this.store.subject(key), uploadId },
     });
+  }
+}
+
+/** Half of what did not work keeps the room that the next attempt needs. */
+async function orRemove<T>(path: string, made: Promise<T>): Promise<T> {
+  try {
+    return await made;
+  } catch (error) {
+    await rm(path, { recursive: true, force: true });
+    throw error;
   }
 }
 

@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { mkdtemp, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { BlobMissingError, ConfigurationError, UnavailableError } from '../../../src/domain/errors';
 import type { Store } from '../../../src/storage';
 import { payload } from '../../../src/storage/payload';
@@ -79,6 +80,23 @@ test('a write that is given up leaves the old blob and no trace', async () => {
   await expect(writing).rejects.toBe(reason);
   expect((await collect(store, 'blob')).toString()).toBe('old');
   expect(await readdir(join(root, '.snapferry-tmp'))).toEqual([]);
+});
+
+test('a part that is given up leaves no trace, and a killed completion none that the upload outlives', async () => {
+  const id = await store.uploads.begin('blob', NEVER);
+  const folder = join(root, '.snapferry-tmp/uploads', id);
+  const controller = new AbortController();
+  const writing = store.uploads.part('blob', id, 1, payload(Buffer.alloc(50_000_000)), controller.signal);
+  setTimeout(() => controller.abort(new Error('stop')), 5);
+  await expect(writing).rejects.toThrow('stop');
+  expect(await readdir(folder)).toEqual(['key']);
+
+  const part = await store.uploads.part('blob', id, 1, payload(Buffer.alloc(50_000_000)), NEVER);
+  const completing = store.uploads.complete('blob', id, [part], NEVER);
+  while ((await readdir(folder)).length < 3) await setImmediate();
+  expect(await readdir(join(root, '.snapferry-tmp'))).toEqual(['uploads']);
+  await completing;
+  expect(await readdir(join(root, '.snapferry-tmp'), { recursive: true })).toEqual(['uploads']);
 });
 
 test('a symbolic link is no blob, so nothing outside of the directory is ever read', async () => {
