@@ -63,7 +63,7 @@ const NOT_HERE = [
   'sealAppend stat status style styleName symlink tagging transferAcceleration userDefinedLogFieldsConfig versioning',
   'versions vod vpcip website worm wormExtend wormId',
   // Also as headers.
-  'x-oss-async-process x-oss-callback x-oss-process x-oss-rename-source x-oss-symlink-target x-oss-tagging',
+  'x-oss-async-process x-oss-callback x-oss-delete x-oss-dir x-oss-process x-oss-rename-source x-oss-symlink-target x-oss-tagging',
 ]
   .join(' ')
   .split(' ');

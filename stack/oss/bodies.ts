@@ -58,7 +58,9 @@ export async function send(
     const isCut = fault?.do === 'truncate' && fault.afterBytes < size;
     const length = isCut && fault.contentLength === 'sent' ? fault.afterBytes : size;
     const hasLength = reply.body !== undefined || reply.status === 200;
-    response.writeHead(reply.status, { ...(hasLength && { 'content-length': length }), ...reply.headers });
+    const { 'content-length': told } = reply.headers; // of HEAD, which has no body
+    // The length last: Node changes the bytes of a Content-Disposition that comes after it.
+    response.writeHead(reply.status, { ...reply.headers, ...(hasLength && { 'content-length': told ?? length }) });
     if (fault !== undefined) response.flushHeaders(); // before whatever happens to the body
     if (reply.body !== undefined) await sendBody(response, damaged(bytesOf(reply), fault, 'response', socket), count);
     if (isCut && length === size) socket.end();

@@ -182,10 +182,10 @@ export function copyReply(root: string, { modifiedMs }: { readonly modifiedMs: n
   return xmlReply(root, { LastModified: xmlTime(modifiedMs), ETag: quoted(etag) }, { etag: quoted(etag) });
 }
 
-/** What `x-oss-copy-source` names, opened, with its conditions checked. */
+/** What `x-oss-copy-source` names, opened, with its conditions checked. Some clients write a blank as `+`. */
 export async function openSource(call: Call, storage: Service['storage']): Promise<OpenObject> {
   const header = textHeader(call, 'x-oss-copy-source') ?? '';
-  const [, bucket, key] = /^\/?([^/]+)\/(.+)$/s.exec(decode(header)) ?? [];
+  const [, bucket, key] = /^\/?([^/]+)\/(.+)$/s.exec(decode(header.replaceAll('+', ' '))) ?? [];
   if (bucket === undefined || key === undefined) {
     throw invalidArgument('x-oss-copy-source', header, 'Copy Source must mention the source bucket and key.');
   }

@@ -33,7 +33,7 @@ export function assertAllowed(
   ];
   const source = headers['x-oss-copy-source'];
   if (source !== undefined)
-    needs.push(['oss:GetObject', resource(decode(source.replace(/^\//, '').split('?')[0] ?? ''))]);
+    needs.push(['oss:GetObject', resource(decode(source.replace(/^\//, '').replaceAll('+', ' ').split('?')[0] ?? ''))]);
   for (const [action = '', on = ''] of needs) {
     if (allows(policy, action, on)) continue;
     // The help page of EC 0003-00000001.

@@ -118,6 +118,7 @@ class Exchange {
       ...reply.headers,
     };
     await send(this.response, { ...reply, headers }, this.fault, (bytes) => (this.moved.bytesOut += bytes));
+    this.request.resume(); // refused half way: the rest would keep the next request of this connection from being read
   }
 
   /** Answers to HEAD have no body: their XML travels in a header. */

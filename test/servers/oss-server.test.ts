@@ -337,6 +337,12 @@ describe('writing', () => {
     expect([answer.status, element(answer, 'Code')]).toEqual([501, 'NotImplemented']);
   });
 
+  test.each(['a%20b%2Bc', 'a+b%2Bc'])('the source of a copy may be written as %s', async (key) => {
+    await put('a b+c', 'v');
+    const headers = { 'x-oss-copy-source': `/${bucket}/${key}` };
+    expect((await call({ method: 'PUT', key: 'copy', headers })).status).toBe(200);
+  });
+
   test.each(['/x', 'a//b', 'a/../b', 'a/.', 'x'.repeat(256), 'k'.repeat(1024)])(
     'a key that is no file here is refused, not bent: %j',
     async (key) => {
