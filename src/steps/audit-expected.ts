@@ -10,6 +10,7 @@ import { mapInParallel } from '../storage/parallel';
 import type { AuditSubject, ExpectedBlob } from './audit';
 import { digestOf, readBytes, readJson, readJsonLines, requireJson } from './files';
 import type { PlanFile } from './migration';
+import { isFolderMark } from './mirror';
 import type { MirrorProof } from './mirror';
 import { isBefore, isProvedBy, proofsOf } from './proofs';
 import type { ProofLine } from './proofs';
@@ -95,7 +96,7 @@ export async function expectWhole(
   });
   const generation = repository === undefined ? {} : { generation: repository.generation };
   return {
-    subject: { target, source, expected: listed(source, proved, signal), isKnown: () => false, ...generation },
+    subject: { target, source, expected: listed(source, target, proved, signal), isKnown: () => false, ...generation },
     notes: [],
   };
 }
@@ -326,6 +327,7 @@ function provedBy(
 
 async function* listed(
   { store, basePath }: CopySource,
+  target: CopyTarget,
   proved: ReadonlyMap<string, MirrorProof>,
   signal: AbortSignal,
 ): AsyncGenerator<ExpectedBlob> {
@@ -333,6 +335,7 @@ async function* listed(
   for await (const info of store.list(prefix, signal)) {
     const key = info.key.slice(prefix.length);
     const { length, etag } = info;
+    if (isFolderMark({ key, length }, target)) continue;
     const proof = proved.get(key);
     // A proof is of the bytes that the source had then.
     const isSame = proof !== undefined && etag !== '' && proof.sourceEtag === etag && proof.length === length;

@@ -112,7 +112,7 @@ export async function planWhole(
   const files: MirrorFile[] = [];
   const all = { blobs: 0, bytes: 0 };
   for await (const { left, right } of march(listed(source, signal), listed(target, signal))) {
-    if (left === undefined) continue;
+    if (left === undefined || isFolderMark(left, target)) continue;
     all.blobs += 1;
     all.bytes += left.length;
     if (isSame(left, right, provedBefore.get(left.key))) continue;
@@ -211,6 +211,14 @@ async function refuseStrangers(source: RepositoryData, target: CopyTarget, signa
     'The target holds a newer generation of the repository than the source: it would be undone',
     { subject: { ...subject, source: source.generation } },
   );
+}
+
+/**
+ * What a console puts for a folder. That of the base path itself is not below it; where folders are real ones, there is
+ * nothing to send.
+ */
+export function isFolderMark({ key, length }: { key: string; length: number }, { store }: CopyTarget): boolean {
+  return length === 0 && (key === '' || (key.endsWith('/') && store.hasFolders === true));
 }
 
 function isSame(source: BlobInfo, target: BlobInfo | undefined, proof: MirrorProof | undefined): boolean {

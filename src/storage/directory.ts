@@ -70,6 +70,7 @@ export function openDirectory(path: string): Store {
 
 class DirectoryStore implements Store {
   readonly description: string;
+  readonly hasFolders = true;
   readonly uploads: Uploads;
 
   constructor(private readonly root: string) {
@@ -264,7 +265,9 @@ class DirectoryStore implements Store {
     const segments = key.split('/');
     const isStrange = segments.some((segment) => segment === '' || segment === '.' || segment === '..');
     if (isStrange || segments[0] === TEMPORARY || key.includes('\0') || (sep !== '/' && key.includes(sep))) {
-      throw new ConfigurationError('This key can not be a file below the directory.', { subject: this.subject(key) });
+      throw new ConfigurationError('This key can not be a file below a directory: move it away, or name a bucket.', {
+        subject: this.subject(key),
+      });
     }
     return join(this.root, ...segments);
   }

@@ -15,6 +15,9 @@ export interface Store {
   /** How many answers so far asked to slow down; undefined where none ever does. */
   readonly pressure?: { readonly throttled: number };
 
+  /** True of a directory: a key that ends in a slash, which consoles put for a folder, can be no blob there. */
+  readonly hasFolders?: true;
+
   /** Blobs below `prefix` (a plain string prefix), in ascending order of the key's UTF-8 bytes. */
   list(prefix: string, signal: AbortSignal): AsyncIterable<BlobInfo>;
 

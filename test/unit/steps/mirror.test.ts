@@ -1,9 +1,15 @@
 import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { BlobCorruptError, ConfigurationError, RepositoryChangedError } from '../../../src/domain/errors';
 import { readManifest } from '../../../src/repository';
 import { planSnapshot, planWhole, runMirror } from '../../../src/steps/mirror';
 import type { MirrorPlan, MirrorProof, MirrorRun } from '../../../src/steps/mirror';
-import { Engine, Pace } from '../../../src/storage';
+import { audit } from '../../../src/steps/audit';
+import type { AuditLine } from '../../../src/steps/audit';
+import { expectWhole } from '../../../src/steps/audit-expected';
+import { Engine, openDirectory, Pace } from '../../../src/storage';
 import { MemoryStore } from '../../support/memory-store';
 import { fixture, reader, repositoryOf } from '../repository/fixtures';
 
@@ -53,6 +59,31 @@ test('a whole prefix arrives byte for byte, and is nothing to do afterwards', as
   );
   expect(scene.sent).toEqual(plan.send);
   expect((await scene.whole()).send).toEqual({ blobs: 0, bytes: 0 });
+});
+
+test("a console's marks of folders are copied and expected where they can be blobs", async () => {
+  const folder = await mkdtemp(path.join(tmpdir(), 'snapferry-marks-'));
+  try {
+    const source = { store: new MemoryStore('source'), basePath: 'from' };
+    for (const key of ['from/', 'from/a/', 'from/a/b'])
+      source.store.put(key, Buffer.from(key.endsWith('b') ? 'x' : ''));
+    const bucket = { store: new MemoryStore('target'), basePath: '' };
+    const directory = { store: openDirectory(folder), basePath: '' };
+    for (const [target, keys] of [
+      [bucket, ['a/', 'a/b']],
+      [directory, ['a/b']],
+    ] as const) {
+      const plan = await planWhole(source, target, new Map(), NEVER);
+      const run = { signal: NEVER, progress: () => undefined, proved: () => undefined, retrying: () => undefined };
+      await runMirror(new Engine(), source, target, plan, run);
+      const { subject } = await expectWhole(source, target, new Map(), NEVER);
+      const lines: AuditLine[] = [];
+      for await (const line of audit(new Engine(), subject, { deep: true, signal: NEVER })) lines.push(line);
+      expect(lines.map(({ sign, key }) => `${sign} ${key}`)).toEqual(keys.map((key) => `= ${key}`));
+    }
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });
 
 test('a snapshot arrives as a repository that can be read, without what only other snapshots need', async () => {
