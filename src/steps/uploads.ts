@@ -48,7 +48,7 @@ export async function abandonUploads(migration: UploadsOf, mayAct: () => void, s
   return false;
 }
 
-/** As `abandonUploads`, of those that the store lists. False where it lists none. */
+/** As `abandonUploads`, of those that the store lists, and what is left of single blobs. False where it lists none. */
 export async function abandonListedUploads(
   target: CopyTarget,
   mayAct: () => void,
@@ -56,6 +56,8 @@ export async function abandonListedUploads(
 ): Promise<boolean> {
   const listed = await target.store.uploads.unfinished(below(target.basePath, ''), signal);
   await inParallel(listed ?? [], AT_ONCE, signal, (upload, either) => abort(target, upload, mayAct, either));
+  mayAct();
+  await target.store.uploads.sweep?.(signal);
   return listed !== undefined;
 }
 

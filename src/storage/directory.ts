@@ -49,6 +49,8 @@ const FILE_MODE = 0o644;
 const FOLDER_MODE = 0o755;
 /** Large enough that system calls do not show beside the checksum. */
 const READ_BYTES = 1024 * 1024;
+/** Nobody who still means to finish a file leaves it alone for so long. */
+const FORGOTTEN_MS = 3_600_000;
 const UPLOAD_ID = /^[0-9a-f-]{36}$/;
 
 /** What the operator has to put right; every other code (EIO, ENOSPC, EMFILE, ESTALE, …) may pass by itself. */
@@ -157,6 +159,17 @@ class DirectoryStore implements Store {
       { key },
       signal,
     );
+  }
+
+  /** Temporary files that nobody has written to since. */
+  async removeForgotten(sinceMs: number): Promise<void> {
+    const folder = join(this.root, TEMPORARY);
+    for (const entry of (await ifThere(readdir(folder, { withFileTypes: true }))) ?? []) {
+      if (!entry.isFile()) continue;
+      const file = join(folder, entry.name);
+      const stats = await ifThere(lstat(file));
+      if (stats !== undefined && stats.mtimeMs < sinceMs) await rm(file, { force: true });
+    }
   }
 
   private async fillFile(
@@ -388,6 +401,11 @@ class DirectoryUploads implements Uploads {
       if (key?.startsWith(prefix)) uploads.push({ key, uploadId });
     }
     return uploads.sort((a, b) => compareKeys(a.key, b.key));
+  }
+
+  async sweep(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    await this.store.attempt(this.store.removeForgotten(Date.now() - FORGOTTEN_MS), {});
   }
 
   /** `undefined` when there is no such upload, or it is another key's. */

@@ -169,6 +169,8 @@ export interface Uploads {
   abort(key: string, uploadId: string, signal: AbortSignal): Promise<void>;
   /** Unfinished uploads below `prefix`; `undefined` where the store cannot list them. */
   unfinished(prefix: string, signal: AbortSignal): Promise<readonly { key: string; uploadId: string }[] | undefined>;
+  /** Removes what killed processes left of blobs that were to come in one piece. Absent where a store keeps nothing of them. */
+  sweep?(signal: AbortSignal): Promise<void>;
 }
 
 /** An etag to match. Gateways over a file system have none for files that others put there: nothing to match. */

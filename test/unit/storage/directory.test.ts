@@ -1,5 +1,5 @@
 import { writeFileSync } from 'node:fs';
-import { mkdtemp, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
@@ -97,6 +97,20 @@ test('a part that is given up leaves no trace, and a killed completion none that
   expect(await readdir(join(root, '.snapferry-tmp'))).toEqual(['uploads']);
   await completing;
   expect(await readdir(join(root, '.snapferry-tmp'), { recursive: true })).toEqual(['uploads']);
+});
+
+test('what a killed process left of a blob is swept after an hour, what may still be written is not', async () => {
+  await write('blob');
+  const left = (name: string) => join(root, '.snapferry-tmp', name);
+  for (const name of ['old', 'new']) await writeFile(left(name), 'half of a blob');
+  const hoursAgo = new Date(Date.now() - 2 * 3_600_000);
+  await utimes(left('old'), hoursAgo, hoursAgo);
+  await utimes(join(root, 'blob'), hoursAgo, hoursAgo);
+  const uploadId = await store.uploads.begin('blob', NEVER);
+  await store.uploads.sweep?.(NEVER);
+  expect((await readdir(join(root, '.snapferry-tmp'))).sort()).toEqual(['new', 'uploads']);
+  expect(await store.uploads.parts('blob', uploadId, NEVER)).toEqual([]);
+  expect(await store.head('blob', NEVER)).toBeDefined();
 });
 
 test('a symbolic link is no blob, so nothing outside of the directory is ever read', async () => {
