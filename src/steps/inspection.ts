@@ -11,6 +11,8 @@ import type { ClusterAuth } from '../elasticsearch';
 import type { Cluster, ClusterInfo, IndexInfo } from '../elasticsearch/cluster';
 import type { StoreConnection } from '../storage';
 import type { Store } from '../storage/store';
+import { checkBuckets, warnOfShortUploads } from './bucket-checks';
+import type { AskedBucket } from './bucket-checks';
 import type { StepContext } from './context';
 import { checkDefinitions } from './definition-checks';
 import { Findings } from './findings';
@@ -88,6 +90,9 @@ async function openEnds(deps: StepDeps, plan: ResolvedPlan, findings: Findings):
 }
 
 class Checks {
+  /** Of the target, once it was asked. */
+  private bucket: AskedBucket | undefined;
+
   constructor(
     private readonly deps: StepDeps,
     private readonly plan: ResolvedPlan,
@@ -166,7 +171,10 @@ class Checks {
     const { findings, context } = this;
     context.progress({ step: 'checking stores' });
     await checkSourceLocation(sourceStore, source.basePath, findings, context.signal);
-    await probeTarget(targetStore, WorkKeys.of(work, this.who.firstRunId).prefix, findings, context.signal);
+    this.bucket = await checkBuckets(this.deps.config, this.plan, this.ends, findings, context.signal);
+    if (this.bucket?.isProbed !== true) {
+      await probeTarget(targetStore, WorkKeys.of(work, this.who.firstRunId).prefix, findings, context.signal);
+    }
     // Of a folder nobody asks whether: it belongs to the worker's user, or the probe has said so.
     if (!isShared(this.plan) && this.deps.config.store(target.store).type !== 'directory') {
       await probeUploads(targetStore, target.basePath, findings, context.signal);
@@ -240,6 +248,7 @@ class Checks {
     const estimated = estimate(this.plan, indices, Date.now());
     if (indices.length > 0) this.findings.ok('estimate', this.plan.target, estimateSentence(estimated));
     const { snapshot, transfer, restore } = estimated.ms;
+    if (this.bucket !== undefined) warnOfShortUploads(this.bucket, transfer, this.findings);
     this.warnOfTokens(snapshot + transfer + restore);
     return estimated;
   }

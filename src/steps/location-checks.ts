@@ -8,6 +8,7 @@ import type { Cluster, RepositoryDefinition } from '../elasticsearch/cluster';
 import { payload } from '../storage';
 import type { StoreConnection } from '../storage';
 import type { Store } from '../storage/store';
+import { refuseArchived } from './bucket-checks';
 import type { Findings } from './findings';
 import { readBytes } from './files';
 import { locationKey, readLocationOwner, refusal } from './ownership';
@@ -32,6 +33,7 @@ export async function checkSourceLocation(store: Store, basePath: string, findin
       seen: `The source location '${basePath}' of ${store.description} already holds ${count} snapshot(s)`,
       remedy: 'they stay, and are not copied',
     });
+    await refuseArchived(store, basePath, findings, signal);
   });
 }
 

@@ -177,12 +177,14 @@ function workerPolicies(plan: ResolvedPlan, config: Config): Policy[] {
       ? []
       : given(source.store, from, (place) => [
           ...reads(place, source.basePath, WORKER),
+          properties(place),
           ...keyOf(from, undefined, false, WORKER),
         ])),
     // A shared repository is written by the cluster alone: the worker reads it, and keeps its own files beside it.
     ...given(target.store, to, (place) => [
       ...(shared ? workFiles(place, work, [target.basePath]) : blobsAndWorkFiles(place, work, target.basePath)),
       ...(isCopiedByStore ? [copies(placeOf(from)!, source.basePath)] : []),
+      properties(place),
       ...keyOf(to, undefined, true, WORKER),
     ]),
   ];
@@ -207,12 +209,16 @@ interface Cloud {
   readonly remove: string;
   readonly listUploads: string;
   readonly endUploads: readonly string[];
+  /** What a bucket says of itself: the action, and the call with what it is for. */
+  readonly properties: Readonly<Record<string, string>>;
 }
 
 interface Place {
   readonly cloud: Cloud;
   readonly bucket: string;
 }
+
+const RULES = 'whether rules delete or archive blobs while a migration needs them';
 
 function s3In(region: string): Cloud {
   return {
@@ -224,6 +230,11 @@ function s3In(region: string): Cloud {
     remove: 's3:DeleteObject',
     listUploads: 's3:ListBucketMultipartUploads',
     endUploads: ['s3:AbortMultipartUpload', 's3:ListMultipartUploadParts'],
+    properties: {
+      's3:GetBucketVersioning': 'get bucket versioning: whether what is overwritten or deleted stays',
+      's3:GetLifecycleConfiguration': `get bucket lifecycle: ${RULES}`,
+      's3:GetEncryptionConfiguration': 'get bucket encryption: which key the bucket encrypts by',
+    },
   };
 }
 
@@ -236,6 +247,10 @@ const OSS: Cloud = {
   remove: 'oss:DeleteObject',
   listUploads: 'oss:ListMultipartUploads',
   endUploads: ['oss:AbortMultipartUpload', 'oss:ListParts'],
+  properties: {
+    'oss:GetBucketInfo': 'get bucket info: its region, versioning, storage class and key',
+    'oss:GetBucketLifecycle': `get bucket lifecycle: ${RULES}`,
+  },
 };
 
 function bucketOf({ cloud, bucket }: Place): string[] {
@@ -302,6 +317,12 @@ function copies(place: Place, basePath: string): NotedStatement {
   return allowed('CopyFromSource', [place.cloud.get], below(place, basePath), [
     'copy object, upload part copy: the store copies by itself; without it the bytes pass the worker',
   ]);
+}
+
+/** Asked by preflight alone, which judges less without them. */
+function properties(place: Place): NotedStatement {
+  const { properties: asked } = place.cloud;
+  return allowed('ReadBucketProperties', Object.keys(asked), bucketOf(place), Object.values(asked));
 }
 
 // --- Keys -----------------------------------------------------------------------------------------------------------

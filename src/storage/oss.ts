@@ -11,6 +11,7 @@
  * and stays for whoever wants to look at it.
  */
 import { createHash } from 'node:crypto';
+import type { BucketProperties } from '../domain/buckets';
 import type { Subject } from '../domain/errors';
 import {
   BlobCorruptError,
@@ -19,6 +20,7 @@ import {
   MigrationError,
   UnavailableError,
 } from '../domain/errors';
+import { deniedOf, keyIn, listed, rulesOf, told, versioningIn } from './bucket-properties';
 import { combineCrc64, crc64, showCrc64 } from './crc64';
 import { compareKeys } from './keys';
 import { ossAddress } from './oss-address';
@@ -111,7 +113,7 @@ class OssStore implements Store {
         signal.throwIfAborted();
         const key = decodeKey(textOf(blob, 'Key'), root);
         this.#assertAfter(previous, key);
-        yield { key, length: Number(textOf(blob, 'Size')), etag: bare(textOf(blob, 'ETag')) };
+        yield listed(blob, key, 'Standard');
         previous = key;
       }
       const token = this.#next(root, 'NextContinuationToken', prefix);
@@ -240,6 +242,27 @@ class OssStore implements Store {
         const { root, headers } = await this.#xml(request, 'CopyPartResult', about, signal);
         return partOf(number, length, textOf(root, 'ETag'), shown(headers[CRC64]));
       },
+    };
+  }
+
+  /** https://www.alibabacloud.com/help/en/oss/developer-reference/getbucketinfo and getbucketlifecycle */
+  async properties(signal: AbortSignal): Promise<BucketProperties> {
+    const ask = (name: string, root: string, none?: string) =>
+      told(async () => (await this.#xml(bucketCall({ [name]: '' }), root, {}, signal)).root, none);
+    const [info, lifecycle] = await Promise.all([
+      ask('bucketInfo', 'BucketInfo'),
+      ask('lifecycle', 'LifecycleConfiguration', 'NoSuchLifecycle'),
+    ]);
+    const bucket = typeof info === 'object' ? childrenOf(info, 'Bucket')[0] : undefined;
+    return {
+      ...(bucket && {
+        region: textOf(bucket, 'Location')?.replace(/^oss-/, ''),
+        versioning: versioningIn(bucket, 'Versioning'),
+        storageClass: textOf(bucket, 'StorageClass'),
+        encryption: keyIn(childrenOf(bucket, 'ServerSideEncryptionRule')[0]),
+      }),
+      rules: rulesOf(lifecycle),
+      denied: deniedOf({ 'oss:GetBucketInfo': info, 'oss:GetBucketLifecycle': lifecycle }),
     };
   }
 

@@ -34,6 +34,7 @@ const WRONG_PART: Verdict = ['corrupt', 'A part of an upload is not as the store
 const BUSY: Verdict = ['unavailable', 'The store asks to be left alone for a while.'];
 const AWAY: Verdict = ['unavailable', 'The store did not answer the request.'];
 const FULL: Verdict = ['unavailable', 'The store is full, or its quota is used up: make room.'];
+const ARCHIVED: Verdict = ['configuration', 'A blob is archived and can not be read: restore it first.'];
 const SKEWED: Verdict = ['clock-skew', 'The clock of the worker and that of the store differ too much: set the clock.'];
 const SHORT: Verdict = ['unavailable', 'A blob ended before the bytes that were asked for.'];
 
@@ -55,6 +56,7 @@ const BY_CODE = new Map<string, Verdict>([
     TemporaryRedirect: BUSY,
     AuthorizationHeaderMalformed: WRONG_REGION,
     IllegalLocationConstraintException: WRONG_REGION,
+    InvalidObjectState: ARCHIVED,
     RequestTimeTooSkewed: SKEWED,
     NoSuchKey: MISSING,
     // Of an answer to HEAD: it has no body to say what is not found. A 404 with another code is something else: one gateway

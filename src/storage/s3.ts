@@ -3,9 +3,11 @@
  * `Requests`, so that signatures, retries, time-outs, throttling and errors are the same for a listing as for a blob.
  */
 import { createHash } from 'node:crypto';
+import type { BucketProperties } from '../domain/buckets';
 import type { Subject } from '../domain/errors';
 import { BlobMissingError, ConfigurationError, MigrationError, UnavailableError } from '../domain/errors';
 import { AwsCredentials } from '../net/aws-credentials';
+import { deniedOf, encryptionOf, listed, rulesOf, told, versioningOf } from './bucket-properties';
 import { showCrc32 } from './crc32';
 import { showCrc64 } from './crc64';
 import { compareKeys } from './keys';
@@ -110,7 +112,7 @@ class S3Store implements Store {
         signal.throwIfAborted();
         const key = decodeKey(textOf(blob, 'Key'), page);
         this.#assertAfter(previous, key);
-        yield { key, length: Number(textOf(blob, 'Size')), etag: bare(textOf(blob, 'ETag')) };
+        yield listed(blob, key, 'STANDARD');
         previous = key;
       }
       next = this.#nextPage(page, previous);
@@ -230,6 +232,30 @@ class S3Store implements Store {
         const { root } = await this.#xml(request, 'CopyPartResult', about, signal);
         return partOf(number, length, textOf(root, 'ETag'), shownIn(root));
       },
+    };
+  }
+
+  /** Not the region: S3 answers nothing in another one than the bucket's, and names the right one. */
+  async properties(signal: AbortSignal): Promise<BucketProperties> {
+    const ask = (name: string, root: string, none?: string) =>
+      told(async () => {
+        const request = { method: 'GET', key: '', query: { [name]: '' } } as const;
+        return (await this.#xml(request, root, {}, signal)).root;
+      }, none);
+    const [versioning, lifecycle, encryption] = await Promise.all([
+      ask('versioning', 'VersioningConfiguration'),
+      ask('lifecycle', 'LifecycleConfiguration', 'NoSuchLifecycleConfiguration'),
+      ask('encryption', 'ServerSideEncryptionConfiguration', 'ServerSideEncryptionConfigurationNotFoundError'),
+    ]);
+    return {
+      versioning: versioningOf(versioning),
+      rules: rulesOf(lifecycle),
+      encryption: encryptionOf(encryption),
+      denied: deniedOf({
+        's3:GetBucketVersioning': versioning,
+        's3:GetLifecycleConfiguration': lifecycle,
+        's3:GetEncryptionConfiguration': encryption,
+      }),
     };
   }
 

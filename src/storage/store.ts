@@ -1,3 +1,4 @@
+import type { BucketProperties } from '../domain/buckets';
 import type { Payload } from './payload';
 
 /**
@@ -56,6 +57,12 @@ export interface Store {
    * kind of store, or another provider. Asks nobody, hence does not know whether permissions suffice.
    */
   copierFrom?(source: Store): Copier | undefined;
+
+  /**
+   * What the bucket says of itself to these credentials. What it does not say, or not to them, is left out: this throws
+   * nothing but the signal's reason. The whole method is absent where there is no bucket (a directory).
+   */
+  properties?(signal: AbortSignal): Promise<BucketProperties>;
 }
 
 export interface BlobInfo {
@@ -63,6 +70,8 @@ export interface BlobInfo {
   readonly length: number;
   /** Opaque; equal etags of one key mean equal bytes. */
   readonly etag: string;
+  /** In a listing, where it is another than the usual one of the store. */
+  readonly storageClass?: string;
 }
 
 export interface BlobChecksums extends BlobInfo {

@@ -10,6 +10,13 @@ export type Operation =
   | 'GetBucketInfo'
   | 'GetBucketLocation'
   | 'GetBucketAcl'
+  | 'GetBucketVersioning'
+  | 'PutBucketVersioning'
+  | 'GetBucketLifecycle'
+  | 'PutBucketLifecycle'
+  | 'DeleteBucketLifecycle'
+  | 'GetBucketEncryption'
+  | 'PutBucketEncryption'
   | 'ListObjects'
   | 'ListObjectsV2'
   | 'ListMultipartUploads'
@@ -74,6 +81,8 @@ const NOT_HERE_CLASS = /archive/i;
 /** Throws NotImplemented for what this server does not do, MethodNotAllowed for what OSS does not. */
 export function operationOf(method: string, address: Address, headers: Headers): Operation {
   const has = (name: string) => address.query.some(([given]) => given === name);
+  const setting = address.key === undefined && address.bucket !== undefined ? settingOperation(method, has) : undefined;
+  if (setting !== undefined) return setting;
   const found =
     address.key !== undefined
       ? objectOperation(method, has, headers['x-oss-copy-source'] !== undefined)
@@ -87,6 +96,18 @@ export function operationOf(method: string, address: Address, headers: Headers):
 }
 
 type Has = (name: string) => boolean;
+
+/** What a bucket is told to do. */
+const SETTINGS: Readonly<Record<string, Readonly<Record<string, Operation>>>> = {
+  versioning: { GET: 'GetBucketVersioning', PUT: 'PutBucketVersioning' },
+  lifecycle: { GET: 'GetBucketLifecycle', PUT: 'PutBucketLifecycle', DELETE: 'DeleteBucketLifecycle' },
+  encryption: { GET: 'GetBucketEncryption', PUT: 'PutBucketEncryption' },
+};
+
+function settingOperation(method: string, has: Has): Operation | undefined {
+  const name = Object.keys(SETTINGS).find(has);
+  return name === undefined ? undefined : SETTINGS[name]?.[method];
+}
 
 function serviceOperation(method: string): Operation | undefined {
   return method === 'GET' ? 'ListBuckets' : undefined;

@@ -1,6 +1,8 @@
 // Buckets, and both versions of ListObjects.
 import type { Call, Handler, Reply, Service } from './call';
-import { bucketOf, encodingOf, numberOf, OWNER, quoted, xmlReply, xmlTime } from './call';
+import type { BucketSettings } from './bucket-settings';
+import { classIn } from './bucket-settings';
+import { bucketOf, encodingOf, numberOf, OWNER, quoted, readXml, xmlReply, xmlTime } from './call';
 import { encode } from './canonical';
 import { invalidArgument, OssError } from './errors';
 import { listPage } from './listing';
@@ -28,17 +30,21 @@ export const listBuckets: Handler = async (call, { storage, region }) => {
     IsTruncated: isTruncated,
     NextMarker: isTruncated ? page.at(-1)?.name : '',
     Owner: OWNER,
-    Buckets: { Bucket: page.map(({ name, createdMs }) => bucketElements(name, createdMs, region)) },
+    Buckets: { Bucket: page.map((one) => bucketElements(one, storage.settings.of(one.name), region)) },
   });
 };
 
-function bucketElements(name: string, createdMs: number, region: string): XmlElements {
+function bucketElements(
+  { name, createdMs }: { readonly name: string; readonly createdMs: number },
+  { storageClass = 'Standard' }: BucketSettings,
+  region: string,
+): XmlElements {
   return {
     Name: name,
     Location: `oss-${region}`,
     Region: region,
     CreationDate: xmlTime(createdMs),
-    StorageClass: 'Standard',
+    StorageClass: storageClass,
     ExtranetEndpoint: `oss-${region}.aliyuncs.com`,
     IntranetEndpoint: `oss-${region}-internal.aliyuncs.com`,
   };
@@ -46,7 +52,9 @@ function bucketElements(name: string, createdMs: number, region: string): XmlEle
 
 export const putBucket: Handler = async (call, { storage }) => {
   const bucket = bucketOf(call);
+  const storageClass = classIn((await readXml(call)).text);
   await storage.makeBucket(bucket);
+  if (storageClass !== undefined) await storage.settings.change(bucket, { storageClass });
   return { status: 200, headers: { location: `/${bucket}` } };
 };
 
@@ -59,9 +67,14 @@ export const deleteBucket: Handler = async (call, { storage, uploads }) => {
 
 export const getBucketInfo: Handler = async (call, { storage, region }) => {
   const bucket = bucketOf(call);
-  const elements = bucketElements(bucket, await storage.createdMs(bucket), region);
+  const settings = storage.settings.of(bucket);
+  const elements = bucketElements({ name: bucket, createdMs: await storage.createdMs(bucket) }, settings, region);
   const access = { AccessControlList: { Grant: 'private' }, DataRedundancyType: 'LRS', Owner: OWNER };
-  return xmlReply('BucketInfo', { Bucket: { ...elements, ...access } });
+  const told = {
+    Versioning: settings.versioning,
+    ServerSideEncryptionRule: { ...(settings.encryption ?? { SSEAlgorithm: 'None' }) },
+  };
+  return xmlReply('BucketInfo', { Bucket: { ...elements, ...access, ...told } });
 };
 
 export const getBucketLocation: Handler = async (call, { storage, region }) => {
@@ -108,6 +121,7 @@ function keyOfToken(token: string): string {
 interface Page extends ListPage {
   readonly objects: readonly StoredObject[];
   readonly limit: number;
+  readonly storageClass: string;
   /** A key or a part of one, as the client wants to see it. */
   readonly show: (text: string) => string;
 }
@@ -124,7 +138,8 @@ async function pageOf(call: Call, { storage }: Service, after: string): Promise<
     const found = await Promise.all(keys.map((key) => storage.look(bucket, key)));
     objects.push(...found.filter((object) => object !== undefined)); // undefined: deleted meanwhile
   }
-  return { ...page, objects, limit, show: (text) => (encoding ? encode(text) : text) };
+  const { storageClass = 'Standard' } = storage.settings.of(bucket);
+  return { ...page, objects, limit, storageClass, show: (text) => (encoding ? encode(text) : text) };
 }
 
 function listReply(call: Call, page: Page, own: XmlElements, withOwner: boolean): Reply {
@@ -142,7 +157,7 @@ function listReply(call: Call, page: Page, own: XmlElements, withOwner: boolean)
       ETag: quoted(metadata.etag),
       Type: metadata.type,
       Size: size,
-      StorageClass: metadata.headers['x-oss-storage-class'] ?? 'Standard',
+      StorageClass: metadata.headers['x-oss-storage-class'] ?? page.storageClass,
       Owner: withOwner ? OWNER : undefined,
     })),
     CommonPrefixes: page.commonPrefixes.map((one) => ({ Prefix: page.show(one) })),

@@ -81,8 +81,12 @@ export async function readXml(call: Call): Promise<{ readonly text: string; read
   return { text: bytes.toString('utf8'), bytes };
 }
 
-/** Throws InvalidArgument for anything but `true` and `false`. */
-export function forbidsOverwrite(call: Call): boolean {
+/**
+ * Throws InvalidArgument for anything but `true` and `false`. Where versions are kept, or were, the header means nothing:
+ * https://help.aliyun.com/en/oss/developer-reference/putobject
+ */
+export function forbidsOverwrite(call: Call, { settings }: Storage): boolean {
+  if (settings.of(bucketOf(call)).versioning !== undefined) return false;
   const value = call.headers['x-oss-forbid-overwrite']?.toLowerCase();
   if (value === undefined || value === 'false') return false;
   if (value === 'true') return true;

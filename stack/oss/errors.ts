@@ -35,6 +35,7 @@ const REFUSALS: Readonly<Record<string, Refusal>> = {
   InvalidBucketName: { status: 400, message: 'The specified bucket is not valid.' },
   InvalidDigest: { status: 400, message: 'The Content-MD5 you specified was invalid.' },
   InvalidObjectName: { status: 400, message: KEY_RULE },
+  InvalidObjectState: { status: 403, message: "The operation is not valid for the object's state." },
   InvalidPart: {
     status: 400,
     message:
@@ -49,6 +50,8 @@ const REFUSALS: Readonly<Record<string, Refusal>> = {
   MissingArgument: { status: 400, message: 'A required argument is missing.' },
   NoSuchBucket: { status: 404, message: 'The specified bucket does not exist.', ec: '0015-00000101' },
   NoSuchKey: { status: 404, message: 'The specified key does not exist.', ec: '0026-00000001' },
+  NoSuchLifecycle: { status: 404, message: 'No Row found in Lifecycle Table.' },
+  NoSuchServerSideEncryptionRule: { status: 404, message: 'The server side encryption rule is not found.' },
   NoSuchUpload: {
     status: 404,
     message:

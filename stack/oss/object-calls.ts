@@ -18,6 +18,7 @@ import {
   xmlTime,
 } from './call';
 import { encode } from './canonical';
+import { assertReadable, versionHeaders } from './bucket-settings';
 import { chunksOf } from './checksums';
 import { checkConditions, spanOf } from './conditions';
 import { invalidArgument, OssError } from './errors';
@@ -38,15 +39,16 @@ export const putObject: Handler = async (call, { storage }) => {
     type: 'Normal' as const,
     headers: keptHeaders(call.headers),
   };
-  await storage.publish(staged, bucket, key, { forbidOverwrite: forbidsOverwrite(call), metadata });
-  return { status: 200, headers: { ...checksumHeaders(metadata), 'content-md5': staged.md5.toString('base64') } };
+  await storage.publish(staged, bucket, key, { forbidOverwrite: forbidsOverwrite(call, storage), metadata });
+  const written = { ...checksumHeaders(metadata), ...versionHeaders(storage.settings.of(bucket)) };
+  return { status: 200, headers: { ...written, 'content-md5': staged.md5.toString('base64') } };
 };
 
 /** Says early what Complete and publishing would say in the end, before gigabytes are sent for nothing. */
 export async function writableTarget(call: Call, storage: Service['storage']): Promise<ReturnType<typeof objectOf>> {
   const { bucket, key } = objectOf(call);
   await storage.assertWritable(bucket, key);
-  if (forbidsOverwrite(call) && (await storage.exists(bucket, key))) throw new OssError('FileAlreadyExists');
+  if (forbidsOverwrite(call, storage) && (await storage.exists(bucket, key))) throw new OssError('FileAlreadyExists');
   return { bucket, key };
 }
 
@@ -64,6 +66,7 @@ export const getObject: Handler = async (call, { storage }) => {
   const { bucket, key } = objectOf(call);
   const object = await storage.read(bucket, key);
   try {
+    assertReadable(storage.settings.of(bucket));
     checkConditions(call.headers, versionOf(object));
     const isStandard = call.headers['x-oss-range-behavior'] === 'standard';
     const span = spanOf(call.headers.range, object.size, isStandard);
@@ -171,7 +174,7 @@ export const copyObject: Handler = async (call, { storage }) => {
     const replaces = call.headers['x-oss-metadata-directive']?.toUpperCase() === 'REPLACE';
     const headers = replaces ? keptHeaders(call.headers) : source.metadata.headers;
     const metadata = { etag: etagOf(staged), crc64: staged.crc64, type: 'Normal' as const, headers };
-    const options = { forbidOverwrite: forbidsOverwrite(call), metadata };
+    const options = { forbidOverwrite: forbidsOverwrite(call, storage), metadata };
     return copyReply('CopyObjectResult', await storage.publish(staged, bucket, key, options), metadata.etag);
   } finally {
     await source.file.close();
@@ -191,6 +194,7 @@ export async function openSource(call: Call, storage: Service['storage']): Promi
   }
   const source = await storage.read(bucket, key);
   try {
+    assertReadable(storage.settings.of(bucket));
     checkConditions(call.headers, versionOf(source), 'x-oss-copy-source-');
     return source;
   } catch (error) {

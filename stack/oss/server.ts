@@ -6,6 +6,7 @@ import { addressOf, operationOf } from './address';
 import type { Operation } from './address';
 import { breakOff, ConnectionGone, hasBody, incoming, isBreak, send } from './bodies';
 import * as buckets from './bucket-calls';
+import * as settings from './bucket-settings';
 import type { Handler, Reply, Service } from './call';
 import type { Headers } from './canonical';
 import { OssError } from './errors';
@@ -28,6 +29,13 @@ const HANDLERS: Readonly<Record<Operation, Handler>> = {
   GetBucketInfo: buckets.getBucketInfo,
   GetBucketLocation: buckets.getBucketLocation,
   GetBucketAcl: buckets.getBucketAcl,
+  GetBucketVersioning: settings.getBucketVersioning,
+  PutBucketVersioning: settings.putBucketVersioning,
+  GetBucketLifecycle: settings.getBucketLifecycle,
+  PutBucketLifecycle: settings.putBucketLifecycle,
+  DeleteBucketLifecycle: settings.deleteBucketLifecycle,
+  GetBucketEncryption: settings.getBucketEncryption,
+  PutBucketEncryption: settings.putBucketEncryption,
   ListObjects: buckets.listObjects,
   ListObjectsV2: buckets.listObjectsV2,
   ListMultipartUploads: uploads.listMultipartUploads,

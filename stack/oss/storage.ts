@@ -7,6 +7,7 @@ import type { BigIntStats } from 'node:fs';
 import { link, lstat, mkdir, open, readdir, rename, rm, rmdir, unlink } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import path from 'node:path';
+import { AllSettings } from './bucket-settings';
 import { checksumsOf, chunksOf, startChecksums } from './checksums';
 import type { Checksums } from './checksums';
 import { OssError } from './errors';
@@ -67,6 +68,7 @@ export class Storage {
   private constructor(
     private readonly root: string,
     private readonly records: Records,
+    readonly settings: AllSettings,
   ) {}
 
   /** Creates the root when it is missing; what an earlier process left unfinished, except uploads, goes. */
@@ -77,7 +79,8 @@ export class Storage {
     for (const name of ['staging', 'uploads']) {
       await mkdir(path.join(own, name), { recursive: true, mode: OWN_FOLDER_MODE });
     }
-    return new Storage(root, await Records.open(path.join(own, 'objects.jsonl')));
+    const settings = await AllSettings.open(path.join(own, 'buckets.json'));
+    return new Storage(root, await Records.open(path.join(own, 'objects.jsonl')), settings);
   }
 
   /** Where unfinished uploads survive a restart. */
@@ -111,7 +114,7 @@ export class Storage {
   /** Throws BucketNotEmpty while there are objects; empty folders are none. */
   async removeBucket(bucket: string): Promise<void> {
     const { keys } = await listPage(await this.keys(bucket), { prefix: '', delimiter: '', after: '', limit: 1 });
-    if (keys.length === 0 && (await removeEmptyTree(this.folderOf(bucket)))) return;
+    if (keys.length === 0 && (await removeEmptyTree(this.folderOf(bucket)))) return this.settings.forget(bucket);
     throw new OssError('BucketNotEmpty', { details: { BucketName: bucket } });
   }
 

@@ -15,6 +15,7 @@ import {
   xmlTime,
 } from './call';
 import { encode } from './canonical';
+import { versionHeaders } from './bucket-settings';
 import { chunksOf } from './checksums';
 import { spanOf } from './conditions';
 import { invalidArgument, OssError } from './errors';
@@ -113,7 +114,7 @@ export const listParts: Handler = async (call, { storage, uploads }) => {
   });
 };
 
-export const completeMultipartUpload: Handler = async (call, { uploads }) => {
+export const completeMultipartUpload: Handler = async (call, { uploads, storage }) => {
   const { bucket, key } = objectOf(call);
   const id = call.query.get('uploadId') ?? '';
   const encoding = encodingOf(call);
@@ -123,7 +124,7 @@ export const completeMultipartUpload: Handler = async (call, { uploads }) => {
   if (md5 !== undefined && md5 !== createHash('md5').update(bytes).digest('base64'))
     throw new OssError('InvalidDigest');
   const isAll = call.headers['x-oss-complete-all']?.toLowerCase() === 'yes';
-  const options = { forbidOverwrite: forbidsOverwrite(call), flipByte: flipByteOf(call) };
+  const options = { forbidOverwrite: forbidsOverwrite(call, storage), flipByte: flipByteOf(call) };
   const parts = isAll ? undefined : namedParts(text);
   const { metadata } = await uploads.complete(bucket, key, id, { ...options, parts }).catch(asComplete);
   const elements = {
@@ -133,7 +134,8 @@ export const completeMultipartUpload: Handler = async (call, { uploads }) => {
     Key: encoding ? encode(key) : key,
     ETag: quoted(metadata.etag),
   };
-  return xmlReply('CompleteMultipartUploadResult', elements, checksumHeaders(metadata));
+  const headers = { ...checksumHeaders(metadata), ...versionHeaders(storage.settings.of(bucket)) };
+  return xmlReply('CompleteMultipartUploadResult', elements, headers);
 };
 
 /** The same refusal has an EC of its own here. */

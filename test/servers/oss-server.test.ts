@@ -12,7 +12,7 @@ import { startOss } from '../../stack';
 import type { OssServer } from '../../stack';
 import { parseArguments } from '../../stack/arguments';
 import { aliOss, element, exchange, newBucket, OSS_KEYS, raw, signedHeaders } from '../support/oss';
-import type { RawRequest } from '../support/oss';
+import type { BucketCalls, RawRequest } from '../support/oss';
 
 let root: string;
 let server: OssServer;
@@ -125,6 +125,35 @@ describe('ali-oss works unchanged', () => {
     expect((await client.getBucketInfo(bucket)).bucket).toMatchObject({ Name: bucket, Location: 'oss-cn-hangzhou' });
     await client.deleteBucket(`${bucket}-2`);
     await expect(client.getBucketInfo(`${bucket}-2`)).rejects.toMatchObject({ code: 'NoSuchBucket' });
+  });
+
+  test('what a bucket is told to do is told again', async () => {
+    const client = aliOss(server.endpoint, bucket) as OSS & BucketCalls;
+    await expect(client.getBucketLifecycle(bucket)).rejects.toMatchObject({ code: 'NoSuchLifecycle', status: 404 });
+    await expect(client.getBucketEncryption(bucket)).rejects.toMatchObject({ code: 'NoSuchServerSideEncryptionRule' });
+    expect(await client.getBucketVersioning(bucket)).toMatchObject({ versionStatus: undefined });
+    const rule = { prefix: 'a&b/', status: 'Enabled', expiration: { days: 3 } };
+    await client.putBucketLifecycle(bucket, [rule, { ...rule, id: 'named', prefix: 'c/' }] as never);
+    await client.putBucketVersioning(bucket, 'Enabled', {});
+    await client.putBucketEncryption(bucket, { SSEAlgorithm: 'AES256' } as never);
+    const { rules } = await client.getBucketLifecycle(bucket);
+    expect(rules).toEqual([
+      { id: expect.stringMatching(/.+/), prefix: 'a&b/', status: 'Enabled', expiration: { days: '3' } },
+      { id: 'named', prefix: 'c/', status: 'Enabled', expiration: { days: '3' } },
+    ]);
+    expect(await client.getBucketVersioning(bucket)).toMatchObject({ versionStatus: 'Enabled' });
+    expect(await client.getBucketInfo(bucket)).toMatchObject({
+      bucket: { Versioning: 'Enabled', ServerSideEncryptionRule: { SSEAlgorithm: 'AES256' } },
+    });
+    await client.deleteBucketLifecycle(bucket);
+    await expect(client.getBucketLifecycle(bucket)).rejects.toMatchObject({ code: 'NoSuchLifecycle' });
+    const body = Buffer.from('<LifecycleConfiguration><Rule><Status>Enabled</Status></Rule></LifecycleConfiguration>');
+    const refused = await call({ method: 'PUT', query: { lifecycle: null }, body });
+    expect([refused.status, element(refused, 'Code'), element(refused, 'EC')]).toEqual([
+      400,
+      'MalformedXML',
+      '0014-00000026',
+    ]);
   });
 
   test('signature 1, a wrong secret and an unknown key are refused', async () => {

@@ -18,6 +18,7 @@ import { copyFile, crc32, crc64, Engine, openDirectory, openOss, payload, showCr
 import type { Fault, OssServer } from '../../stack';
 import { startOss } from '../../stack';
 import { collect, describeStore } from '../contract/store';
+import type { BucketCalls } from '../support/oss';
 
 const REGION = 'cn-hangzhou';
 const KEYS = { accessKeyId: 'snapferry', accessKeySecret: 'planted-secret-7f3a' };
@@ -57,9 +58,9 @@ function open(bucket: string, more: Partial<OssOptions> = {}) {
   return openOss({ bucket, region: REGION, endpoint: server.endpoint, credentials: async () => KEYS, ...more });
 }
 
-function aliOss(bucket: string): OSS {
+function aliOss(bucket: string): OSS & BucketCalls {
   const options = { ...KEYS, bucket, region: `oss-${REGION}`, endpoint: server.endpoint, authorizationV4: true };
-  return new OSS(options as OSS.Options);
+  return new OSS(options as OSS.Options) as OSS & BucketCalls;
 }
 
 /** A data blob of a snapshot, as Lucene ends its files. */
@@ -229,6 +230,62 @@ describe('temporary credentials', () => {
     expect(error).toBeInstanceOf(ConfigurationError);
     expect(error!.message).toContain(words);
     expect(inspect(error, { depth: 9, showHidden: true })).not.toContain('planted');
+  });
+});
+
+describe('what a bucket says of itself', () => {
+  const tidy = { id: 'tidy', prefix: 'logs/', status: 'Enabled' } as const;
+
+  test('one that was told nothing', async () => {
+    expect(await open(await newBucket()).properties?.(NEVER)).toEqual({
+      ...{ region: REGION, versioning: 'never', storageClass: 'Standard', encryption: {}, rules: [], denied: [] },
+    });
+  });
+
+  test('what ali-oss told it', async () => {
+    const bucket = await newBucket();
+    const client = aliOss(bucket);
+    await client.putBucketLifecycle(bucket, [
+      { ...tidy, expiration: { days: 7 }, abortMultipartUpload: { days: 3 } },
+      { ...tidy, id: 'off', prefix: 'x/', status: 'Disabled', expiration: { days: 1 } },
+      { ...tidy, id: 'cold', prefix: '', transition: { days: 30, storageClass: 'Archive' } },
+    ] as never);
+    await client.putBucketVersioning(bucket, 'Suspended', {});
+    await client.putBucketEncryption(bucket, { SSEAlgorithm: 'KMS', KMSMasterKeyID: 'key-1' } as never);
+    expect(await open(bucket).properties?.(NEVER)).toMatchObject({
+      versioning: 'suspended',
+      encryption: { keyId: 'key-1' },
+      rules: [
+        { id: 'tidy', prefix: 'logs/', deletes: { days: 7 }, abortsUploadsAfterDays: 3 },
+        { id: 'cold', prefix: '', moves: [{ storageClass: 'Archive', when: { days: 30 } }] },
+      ],
+    });
+  });
+
+  test('what it does not tell these credentials is named by the action that lacks', async () => {
+    const bucket = await newBucket();
+    await server.setPolicy([{ Effect: 'Allow', Action: ['oss:GetBucketInfo'], Resource: ['*'] }]);
+    const told = await open(bucket).properties?.(NEVER);
+    await server.setPolicy(undefined);
+    expect(told).toMatchObject({ region: REGION, denied: ['oss:GetBucketLifecycle'] });
+    expect(told?.rules).toBeUndefined();
+  });
+
+  test('an archive lists the class of its blobs, which can not be read', async () => {
+    const bucket = `b-${randomUUID()}`;
+    await aliOss(bucket).putBucket(bucket, { storageClass: 'ColdArchive' } as never);
+    const store = open(bucket);
+    await store.write('a', payload(Buffer.from('bytes')), {}, NEVER);
+    expect((await collect(store, ''))[0]).toMatchObject({ key: 'a', storageClass: 'ColdArchive' });
+    await expect(store.read('a', {}, NEVER)).rejects.toThrow('archived');
+    expect(await store.properties?.(NEVER)).toMatchObject({ storageClass: 'ColdArchive' });
+  });
+
+  test('where versions are kept, or were, a conditional write overwrites, and the store says why that is no use', async () => {
+    const bucket = await newBucket();
+    await aliOss(bucket).putBucketVersioning(bucket, 'Enabled', {});
+    const write = () => open(bucket).write('a', payload(Buffer.from('x')), { ifAbsent: true }, NEVER);
+    await expect(write()).rejects.toThrow('keeps versions');
   });
 });
 

@@ -204,6 +204,11 @@ describe('what S3 adds', () => {
     expect(inspect(store, { depth: 9, showHidden: true })).not.toContain('planted-secret');
   });
 
+  test('what versitygw knows of its buckets is asked without an error', async () => {
+    const bucket = await newBucket();
+    expect(await open(bucket).properties?.(NEVER)).toEqual({ denied: [] });
+  });
+
   test('a bucket that does not exist is a ConfigurationError, although HEAD says only 404', async () => {
     const store = open('no-such-bucket');
     const calls = [

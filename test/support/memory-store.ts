@@ -7,6 +7,7 @@ import {
   RepositoryChangedError,
   UnavailableError,
 } from '../../src/domain/errors';
+import type { BucketProperties } from '../../src/domain/buckets';
 import { crc32, showCrc32 } from '../../src/storage/crc32';
 import { compareKeys } from '../../src/storage/keys';
 import { Filling, memoryFor } from '../../src/storage/memory';
@@ -76,6 +77,10 @@ export class MemoryStore implements Store {
   readonly #etags = new Map<string, string>();
   /** Which a blob that rots no longer is. */
   readonly #arrived = new Map<string, Buffer>();
+  /** What the bucket says of itself. */
+  told: BucketProperties = { denied: [] };
+  /** Classes of blobs that are archived, by key: only a listing tells it, and reading them is refused. */
+  readonly archived = new Map<string, string>();
   /** As of a store that has no listing of uploads. */
   listsUploads = true;
   readonly #pending = new Map<string, Upload>();
@@ -172,8 +177,14 @@ export class MemoryStore implements Store {
     await this.#meet('list', prefix, signal);
     for (const key of [...this.blobs.keys()].sort(compareKeys)) {
       signal.throwIfAborted();
-      if (key.startsWith(prefix) && this.blobs.has(key)) yield this.#info(key);
+      if (!key.startsWith(prefix) || !this.blobs.has(key)) continue;
+      const storageClass = this.archived.get(key);
+      yield { ...this.#info(key), ...(storageClass === undefined ? {} : { storageClass }) };
     }
+  }
+
+  async properties(): Promise<BucketProperties> {
+    return this.told;
   }
 
   async head(key: string, signal: AbortSignal): Promise<BlobInfo | undefined> {
@@ -185,6 +196,11 @@ export class MemoryStore implements Store {
     const effect = await this.#meet('read', key, signal);
     const blob = this.blobs.get(key);
     if (!blob) throw new BlobMissingError('A blob is not in the store.', { subject: this.#subject(key) });
+    if (this.archived.has(key)) {
+      throw new ConfigurationError('A blob is archived.', {
+        subject: { key, code: 'InvalidObjectState', status: 403 },
+      });
+    }
     if (options.ifMatch !== undefined && options.ifMatch !== this.#etags.get(key)) {
       throw new RepositoryChangedError('A blob was replaced while it was read.', { subject: this.#subject(key) });
     }

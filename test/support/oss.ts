@@ -29,6 +29,14 @@ export function aliOss(endpoint: string, bucket: string, more: Partial<OSS.Optio
   } as OSS.Options);
 }
 
+/** What ali-oss has and its types do not. */
+export interface BucketCalls {
+  getBucketVersioning(bucket: string): Promise<{ readonly versionStatus: string | undefined }>;
+  putBucketVersioning(bucket: string, status: string, options?: object): Promise<object>;
+  getBucketEncryption(bucket: string): Promise<{ readonly encryption: object }>;
+  putBucketEncryption(bucket: string, options: object): Promise<object>;
+}
+
 /** ali-oss has it, its types do not. */
 interface Signer {
   authorizationV4(method: string, signed: object, bucket?: string, key?: string): string;

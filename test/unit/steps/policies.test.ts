@@ -126,7 +126,12 @@ test('the role is trusted for this domain of this account alone, and reaches thi
 test('the worker reads the source, writes the target, and deletes its own files alone', () => {
   const all = policiesFor(planOf('amazon-to-alibaba'), config);
   const actions = (name: string) => named(all, name)?.statements.flatMap(({ Action }) => Action);
-  expect(actions('worker on s3-singapore')).toEqual(['s3:ListBucket', 's3:GetObject']);
+  const asked = ['s3:GetBucketVersioning', 's3:GetLifecycleConfiguration', 's3:GetEncryptionConfiguration'];
+  expect(actions('worker on s3-singapore')).toEqual(['s3:ListBucket', 's3:GetObject', ...asked]);
+  expect(statement(all, 'worker on oss-hangzhou', 'ReadBucketProperties')).toMatchObject({
+    Action: ['oss:GetBucketInfo', 'oss:GetBucketLifecycle'],
+    Resource: ['acs:oss:*:*:es-migration-target'],
+  });
   expect(actions('target cluster on oss-hangzhou')).toEqual(['oss:ListObjects', 'oss:GetObject']);
   expect(statement(all, 'worker on oss-hangzhou', 'RemoveWorkFiles')).toMatchObject({
     Action: ['oss:DeleteObject'],

@@ -313,6 +313,82 @@ describe('preflight: stores', () => {
     expect([...world.to.blobs.keys()]).toEqual([]);
   });
 
+  describe('what a bucket says of itself', () => {
+    const forEver = { id: 'tidy', prefix: '', except: [], moves: [], deletes: { days: 90 } };
+
+    test('rules that delete blobs are refused where we write, and warned of where they are far off at the source', async () => {
+      const world = World.with('logs-1');
+      world.from.told = world.to.told = { rules: [forEver], denied: [] };
+      const message = await refusal(world);
+      expect(message).toContain("Life-cycle rule 'tidy' of memory:oss deletes blobs below 'to/' 90 days after");
+      expect(message).not.toContain('memory:s3');
+      world.to.told = { denied: [] };
+      expect((await run(world)).warnings).toContainEqual(
+        expect.stringContaining("Life-cycle rule 'tidy' of memory:s3 deletes blobs below 'from/'"),
+      );
+    });
+
+    test('of one repository for both clusters it is asked once, as of a target', async () => {
+      const world = World.with('logs-1');
+      world.from.told = { rules: [forEver], denied: [] };
+      const message = await refusal(world, anInput(SHARED));
+      expect(message.match(/Life-cycle rule/g)).toHaveLength(1);
+    });
+
+    test('OSS that keeps versions is refused in one sentence, and nothing is written to see it again', async () => {
+      const world = World.with('logs-1');
+      const { config } = world.deps;
+      const credentials = () => ({ accessKeyId: 'a', accessKeySecret: 's' });
+      const store = (name: string) => ({ ...config.store(name), type: name, credentials });
+      const deps = { ...world.deps, config: { ...config, store } as unknown as typeof config };
+      world.to.told = { versioning: 'suspended', denied: [] };
+      const error = await preflight(deps, anInput(), aContext()).catch((thrown: Error) => thrown);
+      expect((error as Error).message.split('\n')).toEqual([
+        'The migration can not start; nothing was changed:',
+        expect.stringContaining('- memory:oss has kept versions, which suspending does not undo'),
+      ]);
+      expect(world.to.calls.filter((call) => call.startsWith('write'))).toEqual([]);
+    });
+
+    test('what it does not tell these credentials is a warning that names the statement, other silence is none', async () => {
+      const world = World.with('logs-1');
+      world.to.told = { denied: ['s3:GetBucketVersioning'] };
+      expect((await run(world)).warnings.filter((one) => one.includes('memory:'))).toEqual([
+        expect.stringMatching(/^memory:oss does not tell.*s3:GetBucketVersioning.*statement ReadBucketProperties/),
+      ]);
+    });
+
+    test('rules that give up uploads are a warning where the first transfer takes longer', async () => {
+      const world = World.with();
+      world.source.indexList.push(anIndex('logs-1', { primaryBytes: 20 * 1024 ** 4 }));
+      world.to.told = {
+        rules: [{ id: 'parts', prefix: '', except: [], moves: [], abortsUploadsAfterDays: 1 }],
+        denied: [],
+      };
+      expect((await run(world)).warnings).toContainEqual(
+        expect.stringContaining("Life-cycle rule 'parts' of memory:oss aborts uploads 1 day after they began"),
+      );
+    });
+  });
+
+  test('a source whose blobs are archived is refused until they can be read', async () => {
+    const world = World.with('logs-1');
+    const data = { snapshots: [{ name: 'theirs', uuid: 'u', state: 1 }], indices: {} };
+    world.from.put('from/index-4', Buffer.from(JSON.stringify(data)));
+    world.from.put('from/indices/a/0/__0', Buffer.from('bytes'));
+    world.from.archived.set('from/indices/a/0/__0', 'GLACIER');
+    expect(await refusal(world)).toContain(
+      "Blob 'from/indices/a/0/__0' of memory:s3 is archived (GLACIER), and perhaps others",
+    );
+    // Restored: the listing goes on to say its class.
+    const { read } = world.from;
+    world.from.read = (key, options, signal) => {
+      world.from.archived.delete(key);
+      return read.call(world.from, key, options, signal);
+    };
+    await expect(run(world)).resolves.toMatchObject({ indices: 1 });
+  });
+
   test('what can be mended by nobody but the operator comes before what may pass', async () => {
     const world = World.with();
     world.target.fail('info', new UnavailableError('The target did not answer'));
