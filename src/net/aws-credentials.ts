@@ -76,6 +76,24 @@ export class AwsCredentials {
   }
 }
 
+/**
+ * When a session ends that nobody renews, in epoch milliseconds: keys that are named, or those of the environment, which
+ * the chain prefers where no profile is asked for. `unknown` where nothing says it; undefined for keys that do not end, and
+ * for what the chain renews (roles, instances, processes, SSO).
+ */
+export function endOfSession(
+  { keys, profile }: Pick<AwsIdentity, 'keys' | 'profile'>,
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): number | 'unknown' | undefined {
+  const isOfEnvironment =
+    (profile ?? env['AWS_PROFILE']) === undefined && env['AWS_ACCESS_KEY_ID'] && env['AWS_SECRET_ACCESS_KEY'];
+  const chained = isOfEnvironment ? env['AWS_SESSION_TOKEN'] : undefined;
+  const token = keys === undefined ? chained : keys().sessionToken;
+  if (!token) return undefined;
+  const end = token === env['AWS_SESSION_TOKEN'] ? Date.parse(env['AWS_CREDENTIAL_EXPIRATION'] ?? '') : NaN;
+  return Number.isNaN(end) ? 'unknown' : end;
+}
+
 /** Providers remember, so each time it is a new one, which reads the shared files again. */
 async function resolve({ region, keys, profile, roleArn }: AwsIdentity): Promise<AwsKeys> {
   // Loaded when somebody asks: most connections files name the keys themselves.

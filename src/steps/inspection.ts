@@ -9,6 +9,7 @@ import { isShared, webhooksOf } from '../domain/plan';
 import type { ResolvedPlan } from '../domain/plan';
 import type { ClusterAuth } from '../elasticsearch';
 import type { Cluster, ClusterInfo, IndexInfo } from '../elasticsearch/cluster';
+import { endOfSession } from '../net/aws-credentials';
 import type { StoreConnection } from '../storage';
 import type { Store } from '../storage/store';
 import { checkBuckets, warnOfShortUploads } from './bucket-checks';
@@ -253,21 +254,25 @@ class Checks {
     return estimated;
   }
 
-  /** A token does not tell when it ends, and nothing renews one that stands in the connections file. */
+  /** A token does not tell when it ends, and nothing renews one that stands in the connections file or environment. */
   private warnOfTokens(roundMs: number): void {
     const { plan, findings } = this;
     const { config } = this.deps;
     const { source, target } = plan.repository;
     const stores = [...new Set([source.store, target.store])];
-    const ends = [
-      ...[plan.source, plan.target].map((name) => ({ name, what: 'Cluster', holds: config.cluster(name).auth })),
-      ...stores.map((name) => ({ name, what: 'Store', holds: config.store(name) })),
+    const holders = [
+      ...[plan.source, plan.target].map((name) => ({ name, what: 'Cluster', end: endOf(config.cluster(name).auth) })),
+      ...stores.map((name) => ({ name, what: 'Store', end: endOf(config.store(name)) })),
     ];
-    for (const { name, what } of ends.filter(({ holds }) => hasToken(holds))) {
+    const roundEnds = Date.now() + roundMs;
+    for (const { name, what, end } of holders) {
+      if (end === undefined || (end !== 'unknown' && end > roundEnds)) continue;
+      const ends =
+        end === 'unknown'
+          ? `which ends at a time that nobody here knows; the first round takes about ${formatDuration(roundMs)}`
+          : `which ends at ${timeOf(end)}; the first round is expected to take until ${timeOf(roundEnds)}`;
       findings.warn('connections', name, {
-        seen:
-          `${what} '${name}' is reached by a session token, which ends at a time that nobody here knows; ` +
-          `the first round takes about ${formatDuration(roundMs)}`,
+        seen: `${what} '${name}' is reached by a session token, ${ends}`,
         remedy: 'use credentials that are renewed (the AWS default chain, profile or roleArn) or that do not end',
       });
     }
@@ -278,10 +283,15 @@ class Checks {
   }
 }
 
-function hasToken(connection: ClusterAuth | StoreConnection): boolean {
-  if (connection.type === 's3') return connection.credentials?.().sessionToken !== undefined;
-  if (connection.type === 'oss') return connection.credentials().securityToken !== undefined;
-  return connection.type === 'sigv4' && connection.keys?.().sessionToken !== undefined;
+/** When the session of these credentials ends for good, in epoch milliseconds. */
+function endOf(connection: ClusterAuth | StoreConnection): number | 'unknown' | undefined {
+  if (connection.type === 's3') return endOfSession({ keys: connection.credentials });
+  if (connection.type === 'oss') return connection.credentials().securityToken === undefined ? undefined : 'unknown';
+  return connection.type === 'sigv4' ? endOfSession(connection) : undefined;
+}
+
+function timeOf(time: number): string {
+  return new Date(time).toISOString().slice(0, 16) + 'Z';
 }
 
 /** Measured: there a restore over soft deletes reuses nothing. */

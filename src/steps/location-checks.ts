@@ -46,13 +46,24 @@ async function permitted<T>(statements: string, work: () => Promise<T>): Promise
     return await work();
   } catch (error) {
     // An answer to HEAD tells no code.
-    const { status, code } = error instanceof ConfigurationError ? error.subject : {};
+    const { status, code, lacks } = error instanceof ConfigurationError ? error.subject : {};
+    if (lacks !== undefined) throw keyRefused(error as ConfigurationError);
     if (status !== 403 || (code !== undefined && code !== 'AccessDenied')) throw error;
     throw new ConfigurationError(
       `The store denies what this plan needs: grant statement ${statements} of \`snapferry policies PLAN\``,
       { subject: (error as ConfigurationError).subject, cause: error },
     );
   }
+}
+
+/** Policies print the statement only where the connections file names the key. */
+function keyRefused(error: ConfigurationError): ConfigurationError {
+  const { lacks, keyId } = error.subject;
+  return new ConfigurationError(
+    `The store denies its key ${keyId === undefined ? '' : `${keyId} `}to these credentials: grant ${lacks}, which is ` +
+      'statement UseKey of `snapferry policies PLAN` where the connections file names the key (encryption.keyId)',
+    { subject: error.subject, cause: error },
+  );
 }
 
 /** Lists, writes (twice: the second time must be refused), heads, reads and deletes one object below the work prefix. */

@@ -6,7 +6,7 @@ import type { MigrationError, Subject } from '../domain/errors';
 import { joined } from './payload';
 import { TransportError } from './transport';
 import type { HttpReply } from './transport';
-import { brokenOff, errorOfVerdict, UNTRUSTED_BY_CODE } from './verdicts';
+import { brokenOff, errorOfVerdict, KEY_DENIED, keyDenied, UNTRUSTED_BY_CODE } from './verdicts';
 import type { Failure, Verdict } from './verdicts';
 import { parseXml, textOf } from './xml';
 
@@ -139,15 +139,17 @@ function failureIn({ status, headers, body }: HttpReply): Failure {
   const text = joined(body).toString() || Buffer.from(headers['x-oss-err'] ?? '', 'base64').toString();
   const root = parseXml(text);
   const error = root?.name === 'Error' ? root : undefined;
+  const message = textOf(error, 'Message') ?? '';
   return {
     code: textOf(error, 'Code') ?? (status === 404 && text === '' ? NOT_FOUND : undefined),
     status,
-    message: textOf(error, 'Message') ?? '',
+    message,
     requestId: textOf(error, 'RequestId') ?? headers['x-oss-request-id'],
     details: {
       ec: textOf(error, 'EC') ?? headers['x-oss-ec'],
       // Only ever the right one for a bucket that was asked at the wrong one.
       rightEndpoint: textOf(error, 'Endpoint'),
+      ...keyDenied(status, message),
     },
     headers,
   };
@@ -156,6 +158,7 @@ function failureIn({ status, headers, body }: HttpReply): Failure {
 function verdictOf({ verdict, code, status, details }: Failure): Verdict {
   if (verdict) return verdict;
   if (details?.['rightEndpoint'] !== undefined) return WRONG_REGION;
+  if (details?.['lacks'] !== undefined) return KEY_DENIED;
   const known = BY_EC[details?.['ec'] ?? ''] ?? BY_CODE.get(code ?? '');
   if (known) return known;
   if (status === undefined) return AWAY;

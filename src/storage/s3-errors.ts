@@ -6,8 +6,9 @@ import type { MigrationError, Subject } from '../domain/errors';
 import { joined } from './payload';
 import { TransportError } from './transport';
 import type { HttpReply } from './transport';
-import { brokenOff, errorOfVerdict, skewMs, UNTRUSTED_BY_CODE } from './verdicts';
+import { brokenOff, errorOfVerdict, KEY_DENIED, keyDenied, skewMs, UNTRUSTED_BY_CODE } from './verdicts';
 import type { Failure, Verdict } from './verdicts';
+import type { Element } from './xml';
 import { parseXml, textOf } from './xml';
 
 const DENIED: Verdict = [
@@ -35,6 +36,7 @@ const BUSY: Verdict = ['unavailable', 'The store asks to be left alone for a whi
 const AWAY: Verdict = ['unavailable', 'The store did not answer the request.'];
 const FULL: Verdict = ['unavailable', 'The store is full, or its quota is used up: make room.'];
 const ARCHIVED: Verdict = ['configuration', 'A blob is archived and can not be read: restore it first.'];
+const NOT_HERE: Verdict = ['configuration', 'The store does not have this call.'];
 const SKEWED: Verdict = ['clock-skew', 'The clock of the worker and that of the store differ too much: set the clock.'];
 const SHORT: Verdict = ['unavailable', 'A blob ended before the bytes that were asked for.'];
 
@@ -96,6 +98,7 @@ const BY_STATUS: Readonly<Record<number, Verdict>> = {
   412: CHANGED,
   416: SHORT,
   429: BUSY,
+  501: NOT_HERE,
   503: BUSY,
   507: FULL,
 };
@@ -131,12 +134,26 @@ function failureIn({ status, headers, body }: HttpReply): Failure {
   const text = joined(body).toString();
   const error = parseXml(text);
   const isError = error?.name === 'Error';
+  const message = (isError ? textOf(error, 'Message') : undefined) ?? '';
   return {
     code: isError ? textOf(error, 'Code') : text === '' ? codeWithoutBody(status, headers) : undefined,
     status,
-    message: (isError ? textOf(error, 'Message') : undefined) ?? '',
+    message,
     requestId: (isError ? textOf(error, 'RequestId') : undefined) ?? headers['x-amz-request-id'],
+    details: { ...keyDenied(status, message), ...placeIn(status, isError ? error : undefined, headers) },
     headers,
+  };
+}
+
+/**
+ * Where the bucket is, of an answer that it is elsewhere: docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+ * (PermanentRedirect, AuthorizationHeaderMalformed) and API_HeadBucket.html.
+ */
+function placeIn(status: number, error: Element | undefined, headers: HttpReply['headers']): Subject {
+  if (status !== 301 && status !== 307 && status !== 400) return {};
+  return {
+    rightRegion: textOf(error, 'Region') ?? headers['x-amz-bucket-region'],
+    rightEndpoint: textOf(error, 'Endpoint'),
   };
 }
 
@@ -150,7 +167,8 @@ function errorFrom(failure: Failure, subject: Subject): MigrationError {
   return errorOfVerdict(verdictOf(failure), failure, subject);
 }
 
-function verdictOf({ verdict, code, status }: Failure): Verdict {
+function verdictOf({ verdict, code, status, details }: Failure): Verdict {
+  if (details?.['lacks'] !== undefined) return KEY_DENIED;
   const byCode = verdict ?? BY_CODE.get(code ?? '');
   if (byCode) return byCode;
   if (status === undefined) return AWAY;

@@ -24,6 +24,24 @@ export interface Failure {
   readonly verdict?: Verdict;
 }
 
+/**
+ * What a denial says of keys of KMS, for the sentence alone: neither S3 nor OSS has a code of its own for it. S3 names the
+ * action and, where it is not the caller's own key, its ARN:
+ * docs.aws.amazon.com/AmazonS3/latest/userguide/troubleshoot-403-errors.html. OSS says `forbidden by kms`:
+ * www.alibabacloud.com/help/en/oss/the-this-request-is-forbidden-by-kms-error-message-is-returned-when-you-upload-download-or-access-files-that-are-encrypted-by-using-kms
+ */
+export function keyDenied(status: number, message: string): Subject {
+  if (status !== 403 || !/\bkms\b/i.test(message)) return {};
+  return { lacks: /\bkms:\w+/.exec(message)?.[0] ?? 'kms', keyId: /\barn:[\w-]+:kms:[\w:/-]+/.exec(message)?.[0] };
+}
+
+/** Of a denial that `keyDenied` knows. */
+export const KEY_DENIED: Verdict = [
+  'configuration',
+  'These credentials may not use the key by which the store encrypts: grant them kms:GenerateDataKey and kms:Decrypt ' +
+    '(to read, kms:Decrypt) on it.',
+];
+
 type Meaning = 'configuration' | 'clock-skew' | 'missing' | 'changed' | 'corrupt' | 'unavailable';
 export type Verdict = readonly [Meaning, string];
 

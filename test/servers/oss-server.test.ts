@@ -132,13 +132,13 @@ describe('ali-oss works unchanged', () => {
     await expect(client.getBucketLifecycle(bucket)).rejects.toMatchObject({ code: 'NoSuchLifecycle', status: 404 });
     await expect(client.getBucketEncryption(bucket)).rejects.toMatchObject({ code: 'NoSuchServerSideEncryptionRule' });
     expect(await client.getBucketVersioning(bucket)).toMatchObject({ versionStatus: undefined });
-    const rule = { prefix: 'a&b/', status: 'Enabled', expiration: { days: 3 } };
+    const rule = { prefix: 'a/b/', status: 'Enabled', expiration: { days: 3 } };
     await client.putBucketLifecycle(bucket, [rule, { ...rule, id: 'named', prefix: 'c/' }] as never);
     await client.putBucketVersioning(bucket, 'Enabled', {});
     await client.putBucketEncryption(bucket, { SSEAlgorithm: 'AES256' } as never);
     const { rules } = await client.getBucketLifecycle(bucket);
     expect(rules).toEqual([
-      { id: expect.stringMatching(/.+/), prefix: 'a&b/', status: 'Enabled', expiration: { days: '3' } },
+      { id: expect.stringMatching(/.+/), prefix: 'a/b/', status: 'Enabled', expiration: { days: '3' } },
       { id: 'named', prefix: 'c/', status: 'Enabled', expiration: { days: '3' } },
     ]);
     expect(await client.getBucketVersioning(bucket)).toMatchObject({ versionStatus: 'Enabled' });

@@ -208,6 +208,38 @@ describe('the default chain', () => {
   });
 });
 
+describe('keys of a process', () => {
+  test('are asked for again before they expire, and the second ones are used', async () => {
+    let now = Date.now();
+    const minutes = (count: number) => new Date(now + count * 60_000).toISOString();
+    const answer = (id: string) =>
+      writeFile(
+        path.join(folder, 'answer.json'),
+        JSON.stringify({
+          Version: 1,
+          AccessKeyId: id,
+          SecretAccessKey: 's',
+          SessionToken: id,
+          Expiration: minutes(60),
+        }),
+      );
+    await writeFile(
+      path.join(folder, 'credentials'),
+      `[made]\ncredential_process = cat ${path.join(folder, 'answer.json')}\n`,
+    );
+    const prove = signing({ type: 'sigv4', region: SCOPE.region, profile: 'made' }, () => now);
+    const request = { method: 'GET', url: new URL('https://domain/'), headers: {}, body: undefined };
+    const tokenOf = async () => (await prove(request)).headers['x-amz-security-token'];
+    await answer('FIRST');
+    expect(await tokenOf()).toBe('FIRST');
+    await answer('SECOND');
+    expect(await tokenOf()).toBe('FIRST');
+    now += 56 * 60_000;
+    await answer('THIRD');
+    expect(await tokenOf()).toBe('THIRD');
+  });
+});
+
 describe('a role', () => {
   const ROLE = 'arn:aws:iam::123456789012:role/migration';
   /** An STS as far as AssumeRole goes: keys by number, for as long as `lifetimesMs` says, then what `refuse` says. */

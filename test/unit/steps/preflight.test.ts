@@ -297,6 +297,15 @@ describe('preflight: stores', () => {
     expect(await refusal(world)).toContain('The store denies access');
   });
 
+  test('a key that the credentials may not use is named as such, with the action that lacks', async () => {
+    const world = World.with('logs-1');
+    const subject = { status: 403, code: 'AccessDenied', lacks: 'kms:GenerateDataKey', keyId: 'arn:aws:kms:x:1:key/k' };
+    world.to.write = () => Promise.reject(new ConfigurationError('may not', { subject }));
+    expect(await refusal(world)).toMatch(
+      /The store denies its key arn:aws:kms:x:1:key\/k to these credentials: grant kms:GenerateDataKey, .*UseKey/,
+    );
+  });
+
   test('a target store that gives back other bytes is refused, and the probe is deleted', async () => {
     const world = World.with('logs-1');
     world.to.inject({ call: 'write', nth: 1, effect: 'rot' });
@@ -527,6 +536,34 @@ describe('preflight: what it warns of', () => {
       expect.stringMatching(/^Store 'oss' is reached by a session token/),
     ]);
     expect(warnings.join()).not.toContain('TOKEN');
+  });
+
+  describe('a session of the environment', () => {
+    const NAMES = ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN', 'AWS_CREDENTIAL_EXPIRATION'];
+    const before = NAMES.map((name) => [name, process.env[name]] as const);
+    afterEach(() => {
+      for (const [name, value] of before) {
+        if (value === undefined) delete process.env[name];
+        else process.env[name] = value;
+      }
+    });
+    const warned = async (expiration: string) => {
+      ['KEY', 'SECRET', 'TOKEN', expiration].forEach((value, at) => (process.env[NAMES[at]!] = value));
+      const { warnings } = await run(World.with('logs-1'));
+      return warnings.filter((warning) => warning.includes('session token'));
+    };
+
+    test('that ends before the first round does is a warning with both times, one that lasts is none', async () => {
+      expect(await warned('2020-01-01T00:00:00Z')).toEqual(
+        ['s3', 'oss'].map((name): unknown =>
+          expect.stringMatching(
+            new RegExp(`^Store '${name}' is .*, which ends at 2020-01-01T00:00Z; .* to take until 20\\d\\d-.*Z: use`),
+          ),
+        ),
+      );
+      expect(await warned(new Date(Date.now() + 3_600_000).toISOString())).toEqual([]);
+      expect(await warned('')).toEqual([expect.stringContaining('nobody here knows'), expect.anything()]);
+    });
   });
 
   test('of nothing on loopback and a modern target, and of 20 things at most', async () => {

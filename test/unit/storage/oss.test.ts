@@ -124,6 +124,15 @@ describe('an answer is classified by its code, and by its status where it has no
     expect((await failure(write(store)))!.message).toMatch(/internal endpoint.*cname: true/s);
   });
 
+  test('a key of KMS that these credentials may not use is told apart from a permission of the bucket', async () => {
+    const message = 'This request is forbidden by kms';
+    const body = `<Error><Code>AccessDenied</Code><Message>${message}</Message></Error>`;
+    const store = await serve((_, response) => void response.writeHead(403).end(body));
+    const error = await failure(write(store));
+    expect(error!.message).toMatch(/^These credentials may not use the key/);
+    expect(error!.subject).toMatchObject({ lacks: 'kms', code: 'AccessDenied' });
+  });
+
   test('a bucket of another region is told apart from a permission, with the endpoint that OSS names', async () => {
     const store = await serve((_, response) =>
       refuse(response, 403, 'AccessDenied', '<Endpoint>oss-cn-beijing.aliyuncs.com</Endpoint>'),

@@ -111,6 +111,45 @@ describe('an answer is classified by its code, and by its status where it has no
     await expect(store.head('a', NEVER)).rejects.toThrow(expected);
   });
 
+  // The bodies of docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html, and the header of API_HeadBucket.html.
+  test.each([
+    [
+      301,
+      'PermanentRedirect',
+      '<Endpoint>bucket.s3.eu-west-1.amazonaws.com</Endpoint>',
+      { 'x-amz-bucket-region': 'eu-west-1' },
+    ],
+    [400, 'AuthorizationHeaderMalformed', '<Region>eu-west-1</Region>', {}],
+  ])('a bucket of another region is refused with the right one: %i %s', async (status, code, more, headers) => {
+    const body = `<Error><Code>${code}</Code><Message>m</Message>${more}</Error>`;
+    const store = await serve((_, response) => void response.writeHead(status, headers).end(body));
+    const error = await failure(store.write('a', payload(Buffer.from('x')), {}, NEVER));
+    expect(error!.message).toMatch(/^The bucket lies in another region.*rightRegion=eu-west-1/);
+    if (status === 301) expect(error!.message).toContain('rightEndpoint=bucket.s3.eu-west-1.amazonaws.com');
+  });
+
+  test('a key of KMS that these credentials may not use is named, with the action that lacks', async () => {
+    const key = 'arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab';
+    // docs.aws.amazon.com/AmazonS3/latest/userguide/troubleshoot-403-errors.html
+    const message = `User: arn:aws:iam::111122223333:user/w is not authorized to perform: kms:GenerateDataKey on resource: ${key} because no identity-based policy allows the kms:GenerateDataKey action`;
+    const body = `<Error><Code>AccessDenied</Code><Message>${message}</Message></Error>`;
+    const store = await serve((_, response) => void response.writeHead(403).end(body));
+    const error = await failure(store.write('a', payload(Buffer.from('x')), {}, NEVER));
+    expect(error).toBeInstanceOf(ConfigurationError);
+    expect(error!.message).toMatch(/^These credentials may not use the key by which the store encrypts: grant/);
+    expect(error!.subject).toMatchObject({ lacks: 'kms:GenerateDataKey', keyId: key, code: 'AccessDenied' });
+  });
+
+  test('a call that the store does not have is not asked for again', async () => {
+    let asked = 0;
+    const store = await serve((_, response) => {
+      asked += 1;
+      refuse(response, 501, 'NotImplemented');
+    });
+    await expect(store.head('a', NEVER)).rejects.toThrow(ConfigurationError);
+    expect(asked).toBe(1);
+  });
+
   test('HEAD 404 is "not found" only when the bucket itself is there', async () => {
     const store = await serve((request, response) => {
       if (request.method === 'HEAD') response.writeHead(404).end();
