@@ -12,7 +12,7 @@ import { cleanUp } from '../src/steps/cleanup';
 import { copyUnit, readUnits } from '../src/steps/copy-unit';
 import { deleteSnapshots } from '../src/steps/delete-snapshots';
 import { excludeIndex } from '../src/steps/exclusions';
-import { keepSettings } from '../src/steps/keep-settings';
+import { keepSettings, takeSettingsBack } from '../src/steps/keep-settings';
 import { writeLimits } from '../src/steps/limits';
 import type { StepDeps } from '../src/steps/migration';
 import { notify } from '../src/steps/notify';
@@ -77,6 +77,7 @@ export function createActivities(deps: StepDeps) {
     unblockSource: activity(unblockSource),
     notify: activity(notify),
     keepSettings: activity(keepSettings),
+    takeSettingsBack: activity(takeSettingsBack),
     deleteSnapshots: activity(deleteSnapshots),
     writeReport: activity(writeReport),
     cleanUp: activity(cleanUp),

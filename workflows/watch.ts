@@ -137,6 +137,19 @@ export class Watch {
     await desk.callSwitchWebhook('switchback');
     desk.note('rolled back: the source takes the writes, the target stays blocked');
     desk.answerRollback({ done: 'rolled back: the source takes the writes, the target stays blocked' });
+    if (desk.state.settings.keepsSettings === true) await this.takeSettingsBack();
+  }
+
+  /** When clients write again: nobody waits for it. */
+  private async takeSettingsBack(): Promise<void> {
+    const { desk, freeze } = this;
+    const { notes } = await desk.persist('settings back', () =>
+      quick.takeSettingsBack.executeWithOptions(
+        { summary: 'as they were before the switchover', activityId: this.id('settings-back') },
+        [freeze],
+      ),
+    );
+    for (const text of notes) desk.note(text);
   }
 
   private rollbacks = 0;

@@ -157,6 +157,10 @@ export class FreezeKeys {
   get aliases(): string {
     return `${this.prefix}/aliases.json`;
   }
+  /** What takes the settings back that the plan keeps. */
+  get settings(): string {
+    return `${this.prefix}/settings.json`;
+  }
   /** From here on the target is never opened again. */
   get rollback(): string {
     return `${this.prefix}/rollback.json`;

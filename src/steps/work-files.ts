@@ -80,6 +80,19 @@ export interface AliasesFile {
   readonly undo: readonly AliasAction[];
 }
 
+/** `settings.json` of a freeze: what `keepSettings` changes on the target. */
+export interface SettingsFile {
+  readonly indices: readonly ChangedSettings[];
+}
+
+/** Of one index on the target; null where there is no such setting. */
+export interface ChangedSettings {
+  readonly name: string;
+  readonly uuid: string;
+  readonly was: Readonly<Record<string, string | readonly string[] | null>>;
+  readonly set: Readonly<Record<string, string | readonly string[] | null>>;
+}
+
 /** `rollback.json` of a freeze: written before the aliases go back. */
 export interface RollbackFile {
   readonly accepted: Writes;

@@ -19,6 +19,7 @@ test('webhooks hear of a cutover and of its rollback, and never are both sides w
   expect(journey.report).toMatchObject({ outcome: 'rolled-back', writesSinceSwitch: { operations: 5, exact: true } });
   expect(journey.report.remains.join('\n')).toContain('blocked for writes: returns');
   expect(journey.aliases).toEqual({ watching: true, back: false });
+  expect(journey.refreshInterval).toEqual({ watching: undefined, back: '-1' });
   const { events } = journey;
   expect([...events].sort()).toEqual(
     ['freezing', 'frozen', 'approval-needed', 'switching', 'switchover', 'unfrozen', 'switchback', 'done'].sort(),

@@ -31,6 +31,7 @@ test('7.10.2 to 7.17.29 and back: the number is exact, and never are both sides 
   });
   expect(journey.report).toMatchObject({ outcome: 'rolled-back', writesSinceSwitch: { operations: 5, exact: true } });
   expect(journey.aliases).toEqual({ watching: true, back: false });
+  expect(journey.refreshInterval).toEqual({ watching: undefined, back: '-1' });
   await http(`${source.url}/returns/_doc/late-0`, 'DELETE');
   expect(await writers.differences(source.url)).toEqual([]);
 });

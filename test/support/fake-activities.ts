@@ -237,6 +237,10 @@ export function fakeActivities(options: FakeOptions = {}): { activities: Activit
       log('settings');
       return { indices: 1, notes: ['setting index.codec did not come back'] };
     },
+    async takeSettingsBack() {
+      log('settings back');
+      return { indices: 1, notes: ['setting index.codec stays as the switchover set it'] };
+    },
     async deleteSnapshots() {
       log('delete snapshots');
       return { deleted: 3 };

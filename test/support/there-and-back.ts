@@ -19,6 +19,8 @@ export interface Journey {
   /** Whether each side took a write, at each stop. */
   readonly writable: Readonly<Record<'watching' | 'agreeing' | 'back', { source: boolean; target: boolean }>>;
   readonly aliases: Readonly<Record<'watching' | 'back', boolean>>;
+  /** Of the target's index: the plan sets `-1` for the rounds, the source has none. */
+  readonly refreshInterval: Readonly<Record<'watching' | 'back', string | undefined>>;
   readonly metrics: string;
   /** Everything that was recorded or printed. */
   readonly told: string;
@@ -44,6 +46,7 @@ export async function thereAndBack(
     environment: { HOOK_KEY: KEY, SNAPFERRY_METRICS: `127.0.0.1:${port}` },
     plan: {
       rounds: { every: '1h' },
+      restore: { settings: { 'index.refresh_interval': -1 }, keepSettings: ['index.refresh_interval'] },
       notify: 'hook',
       cutover: { approval: true, watch: '1h', switchover: { webhook: 'hook' } },
     },
@@ -65,7 +68,14 @@ export async function thereAndBack(
     };
     const both = async () => ({ source: await takes(source), target: await takes(target) });
     const hasAlias = async () => JSON.stringify(await http(`${target}/${index}/_alias`)).includes(`${index}-live`);
+    const refresh = async () => {
+      const answer = await http(`${target}/${index}/_settings?flat_settings=true`);
+      return (answer as Record<string, { settings: Record<string, string> }>)[index]?.settings[
+        'index.refresh_interval'
+      ];
+    };
     const watching = await both();
+    const refreshed = await refresh();
     for (let id = 1; id < LATE; id += 1) await put(target, `late-${id}`);
     const isAliased = await hasAlias();
     const by = { who: 'the test', why: 'the new side is slow' };
@@ -81,6 +91,7 @@ export async function thereAndBack(
       refusedNumber,
       writable: { watching, agreeing, back },
       aliases: { watching: isAliased, back: await hasAlias() },
+      refreshInterval: { watching: refreshed, back: await refresh() },
       metrics,
       told: (await ferry.histories()).text + ferry.output.join(''),
     };

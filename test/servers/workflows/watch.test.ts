@@ -49,13 +49,16 @@ test('rollback with the exact number goes back: target blocked first, source ope
 });
 
 test('another number is answered with the right one, while the target stays blocked until somebody decides', async () => {
-  const { handle, journal } = await watching();
+  const { handle, journal } = await watching({ settings: { keepsSettings: true } });
   await expect(rollback(handle, 2)).rejects.toMatchObject(refusedWith('taken 3 operations'));
   expect(journal.blocked).toEqual({ source: true, target: true });
   expect((await bench.status(handle)).phase).toBe('rolling back');
   expect(await rollback(handle, 3)).toContain('rolled back');
   await handle.result();
   expect(journal.calls.filter((call) => call === 'block target')).toHaveLength(1);
+  const order = ['settings', 'unblock source', 'settings back', 'clean up rolled-back'];
+  expect(journal.calls.filter((call) => order.includes(call))).toEqual(order);
+  expect((await bench.status(handle)).notes.join()).toContain('index.codec stays as the switchover set it');
 });
 
 test.each([

@@ -1,5 +1,10 @@
-import { ConfigurationError, UnavailableError, WritesNotBlockedError } from '../../../src/domain/errors';
-import { keepSettings } from '../../../src/steps/keep-settings';
+import {
+  BlobMissingError,
+  ConfigurationError,
+  UnavailableError,
+  WritesNotBlockedError,
+} from '../../../src/domain/errors';
+import { keepSettings, takeSettingsBack } from '../../../src/steps/keep-settings';
 import { AMigration } from '../../support/a-migration';
 
 const onSource = {
@@ -62,4 +67,70 @@ test('a target that does not answer is asked again, and nothing is changed befor
   stranger.claim('movies', { uuids: ['another'] });
   await expect(run(stranger)).rejects.toThrow(ConfigurationError);
   expect([...undecided.target.calls, ...stranger.target.calls]).toEqual([]);
+});
+
+describe('after a rollback', () => {
+  const back = (migration: AMigration) =>
+    takeSettingsBack(migration.deps, { plan: migration.ref, freeze: 1 }, migration.context());
+  const kept = ['index.lifecycle.name', 'index.refresh_interval', 'index.codec'];
+  const restored = {
+    'index.blocks.write': 'true',
+    'index.number_of_replicas': '0',
+    'index.refresh_interval': '-1',
+    'index.codec': 'best_compression',
+  };
+
+  /** Switched over, and with the rollback decided. */
+  async function decided() {
+    const migration = new AMigration(
+      { movies: { settings: onSource }, songs: { settings: { ...onSource, 'index.lifecycle.name': 'cold' } } },
+      { restore: { keepSettings: kept }, cutover: { watch: '1h' } },
+    );
+    migration.restored().frozen().decided('committed');
+    for (const name of ['movies', 'songs']) migration.target.settingsOf[name] = { ...restored };
+    migration.target.fail('updateSettings', new UnavailableError('reset'), { late: true });
+    await expect(run(migration)).rejects.toThrow(UnavailableError);
+    await run(migration);
+    expect(migration.target.settingsOf['songs']).toMatchObject({ 'index.lifecycle.name': 'cold' });
+    await expect(back(migration)).rejects.toThrow(BlobMissingError);
+    migration.save(migration.keys.freeze(1).rollback, { accepted: { operations: 0, exact: true }, who: 'a', why: 'b' });
+    return migration;
+  }
+
+  test('what was brought back is as it was before the switchover again, also when that took two tries', async () => {
+    const migration = await decided();
+    expect(await back(migration)).toEqual({ indices: 2, notes: [] });
+    expect(migration.target.settingsOf).toEqual({ movies: restored, songs: restored });
+    migration.target.calls.length = 0;
+    expect(await back(migration)).toEqual({ indices: 2, notes: [] });
+    expect(migration.target.calls).toEqual([]);
+  });
+
+  test('what somebody has changed since stays, as does an index that was created anew', async () => {
+    const migration = await decided();
+    migration.target.settingsOf['movies'] = { 'index.lifecycle.name': 'warm', 'index.refresh_interval': '5s' };
+    const at = migration.target.indexList.findIndex(({ name }) => name === 'songs');
+    migration.target.indexList[at] = { ...migration.target.indexList[at]!, uuid: 'another' };
+    expect(await back(migration)).toEqual({ indices: 1, notes: [] });
+    expect(migration.target.settingsOf['movies']).toEqual({
+      'index.lifecycle.name': 'warm',
+      'index.refresh_interval': '-1',
+    });
+    expect(migration.target.settingsOf['songs']).toMatchObject({ 'index.lifecycle.name': 'cold' });
+  });
+
+  test('what the target refuses is a note', async () => {
+    const migration = await decided();
+    migration.target.updateSettings = () => Promise.reject(new ConfigurationError('not now'));
+    const { notes } = await back(migration);
+    expect(notes).toContain(
+      "setting index.refresh_interval stays as the switchover set it on 'movies' and 1 more: not now",
+    );
+  });
+
+  test('a switchover that kept none has nothing to take back', async () => {
+    const migration = ready({ keepSettings: [] });
+    migration.save(migration.keys.freeze(1).rollback, {});
+    expect(await back(migration)).toEqual({ indices: 0, notes: [] });
+  });
 });
