@@ -30,7 +30,7 @@ import { matchesPattern } from '../src/domain/patterns';
 import { FREEZE_REQUEST_TTL_MS, withNote } from '../src/domain/state';
 import { limitText } from '../src/domain/limits';
 import type { MigrationState, Park, Phase, View } from '../src/domain/state';
-import { detailsOf, statusOf } from '../src/domain/story';
+import { detailsOf, statusOf, stoppedText } from '../src/domain/story';
 import { tellSearch } from './attributes';
 import { failureOf } from './failure';
 import type { Failure } from './failure';
@@ -282,6 +282,7 @@ export class Desk {
     return quick.cleanUp.executeWithOptions({ summary: `after ${outcome}`, activityId: 'clean-up' }, [
       {
         ...{ plan: this.state.plan, outcome },
+        ...(this.committed ? { committed: this.state.freezes } : {}),
         ...(this.state.throttle === undefined ? {} : { throttle: this.state.throttle }),
         ...(lastTry ? { lastTry } : {}),
       },
@@ -350,7 +351,9 @@ export class Desk {
   /** `unfreeze-writes` while the target is blocked for a rollback that is not decided. */
   reopenAsked: string | undefined;
   private watching: View['watching'];
+  private stopped: string | undefined;
   private isDecided = false;
+  private isBack = false;
   private rolledBackBy: RollbackRequest | undefined;
 
   watch(until: number): void {
@@ -371,8 +374,19 @@ export class Desk {
   }
 
   answerRollback(answer: RollbackAnswer): void {
+    this.isBack = answer.done !== undefined;
     if (this.rollback !== undefined) this.rollback.answer = answer;
     this.rollback = undefined;
+  }
+
+  /** To be said by whoever stops after the commit, which undoes nothing. */
+  stop(): string {
+    const { phase, isDecided, isBack } = this;
+    this.stopped = stoppedText(
+      isBack ? 'back' : isDecided ? 'decided' : phase === 'rolling back' ? 'asked' : undefined,
+    );
+    this.note(this.stopped);
+    return this.stopped;
   }
 
   lastRound(): { readonly round: number; readonly attempt: number } {
@@ -720,6 +734,7 @@ export class Desk {
       freezeWindow: undefined,
       verification: this.verification,
       watching: this.watching,
+      ...(this.stopped === undefined ? {} : { stopped: this.stopped }),
     };
   }
 

@@ -62,10 +62,6 @@ function carriedState(args: unknown[]): MigrationState | undefined {
 /** A freeze that waits for a snapshot of somebody else looks this often, and rounds go on meanwhile. */
 const LOOK_AGAIN_MS = 30_000;
 
-const STOPPED_AFTER_COMMIT =
-  'Stopped after the commit, the last point of return: nothing is undone, the source stays blocked, and what was not ' +
-  'opened yet on the target stays blocked too. To go on, open the target by hand; to go back, unblock the source; never both';
-
 /** The one error that ends a non-final round without ending the migration. */
 class RoundGivenUp extends Error {
   constructor(readonly failure: Failure) {
@@ -407,10 +403,10 @@ class Migration {
   /** After `abort` or Temporal's Cancel: clean up, write the report, end as what was asked for. */
   private async undo(): Promise<never> {
     const outcome = this.desk.aborted ? 'aborted' : 'cancelled';
+    const stopped = this.desk.committed ? this.desk.stop() : undefined;
     this.desk.enter('aborting');
-    if (this.desk.committed) this.desk.note(STOPPED_AFTER_COMMIT);
     const closed = this.desk.started ? await this.desk.closeDown(outcome) : 'Nothing had been touched';
-    const said = this.desk.committed ? `${STOPPED_AFTER_COMMIT}. ${closed}` : closed;
+    const said = stopped === undefined ? closed : `${stopped}. ${closed}`;
     const message = `The migration was ${outcome}. ${said}`;
     if (outcome === 'cancelled') throw new CancelledFailure(message);
     throw ApplicationFailure.nonRetryable(message, 'Aborted');

@@ -257,7 +257,8 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     details: [
       'PLAN   the JSON file that the migration was started with',
       '',
-      'Undoes exactly what the record of the freeze says. Refuses after the cutover was committed.',
+      'Undoes exactly what the record of the freeze says. Refuses after the cutover was committed, unless a rollback',
+      'was stopped: one that was decided goes back, of any other the target is opened again.',
     ],
     examples: ['SNAPFERRY_CONFIG=connections.yaml npx snapferry unfreeze plan.json'],
     takes: ['PLAN'],

@@ -8,7 +8,7 @@ import type { ResolvedPlan } from '../domain/plan';
 import type { Cluster } from '../elasticsearch/cluster';
 import type { Store } from '../storage/store';
 import type { StepContext } from '../steps/context';
-import { readBytes, readJson, requireJson } from '../steps/files';
+import { digestOf, readBytes, readJson, requireJson } from '../steps/files';
 import {
   decideOutcome,
   indicesByName,
@@ -19,6 +19,7 @@ import {
 } from '../steps/frozen-source';
 import type { PlanFile, StepDeps } from '../steps/migration';
 import { openDeps } from '../steps/open';
+import { endRollback } from '../steps/rollback';
 import type { FreezeRecord } from '../steps/work-files';
 import { readPlan } from './plan-file';
 
@@ -27,6 +28,9 @@ import { readPlan } from './plan-file';
  * freeze is first decided `released`, so that a lease that wakes up later finds the decision and cannot commit.
  * A plan's freezes are those of migrations to its target location, which belongs to one migration at a time: the rest
  * of the plan may have been edited since. An open freeze of another plan is named and left alone.
+ *
+ * A rollback that was stopped after a commit leaves both sides blocked: it is ended too. One that was decided goes back,
+ * of any other the target is opened again.
  *
  * Throws `ConfigurationError` for a plan that is none, and when all there is was committed.
  */
@@ -63,7 +67,10 @@ export async function releaseFreezes(
   const open = released.filter(({ undone }) => !undone);
   tellOfOthers(plan, ofSource, write);
   await tellOfLaterBlocks(source, released.filter(({ undone }) => undone).at(-1), write, signal);
-  if (open.length === 0) return nothingOpen(plan, committed.filter((freeze) => isOf(plan, freeze)).at(-1), write);
+  const ours = committed.filter((freeze) => isOf(plan, freeze));
+  let ended = 0;
+  for (const freeze of ours) ended += (await endStopped(deps, plan, freeze, write, signal)) ? 1 : 0;
+  if (open.length === 0 && ended === 0) return nothingOpen(plan, ours.at(-1), write);
   for (const freeze of open) {
     const stands = await decideOutcome(
       store,
@@ -81,6 +88,34 @@ export async function releaseFreezes(
     const left = leftBlocked === 0 ? '' : `; ${leftBlocked} stay blocked, as they were before`;
     write(`${freeze.keys.prefix}: released, ${unblocked} indices of ${plan.source} take writes again${left}`);
   }
+}
+
+/** Whether a rollback of that freeze was under way, and is ended now. */
+async function endStopped(
+  deps: StepDeps,
+  plan: ResolvedPlan,
+  { keys, record }: Freeze,
+  write: (line: string) => void,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { store: name } = plan.repository.target;
+  const store = deps.store(name);
+  const prefix = path.posix.dirname(keys.prefix);
+  const bytes = await readBytes(store, new WorkKeys(prefix).plan, signal);
+  if (bytes === undefined) return false;
+  const digest = digestOf(bytes);
+  const { migration, firstRunId } = await requireJson<PlanFile>(store, new WorkKeys(prefix).plan, signal, digest);
+  const storeFingerprint = deps.config.fingerprint('store', name);
+  const ref = { migration, firstRunId, store: name, storeFingerprint, prefix, digest };
+  const ended = await endRollback(deps, { plan: ref, freeze: record.freeze }, contextOf(signal));
+  if (ended === undefined) return false;
+  write(
+    ended.wentBack
+      ? `${keys.prefix}: the rollback went back, ${ended.indices} indices of ${plan.source} take writes again; the target stays blocked`
+      : `${keys.prefix}: the rollback was not decided, ${ended.indices} indices of ${plan.target} take writes again; the source stays blocked`,
+  );
+  for (const text of ended.notes) write(text);
+  return true;
 }
 
 interface Freeze {

@@ -475,6 +475,8 @@ export interface CleanUpInput {
   /** To be put back; undefined where nothing was changed. */
   readonly throttle?: ThrottleBefore;
   readonly outcome: Outcome;
+  /** The freeze that was committed; undefined before there is one. */
+  readonly committed?: number;
   /** What does not answer is said and left, instead of asked again. */
   readonly lastTry?: boolean;
 }

@@ -161,7 +161,11 @@ export class FreezeKeys {
   get settings(): string {
     return `${this.prefix}/settings.json`;
   }
-  /** From here on the target is never opened again. */
+  /** What a rollback blocks on the target; written before it does. */
+  get targetBlock(): string {
+    return `${this.prefix}/target-block.json`;
+  }
+  /** From here on the target is never opened again, or no rollback is decided any more. */
   get rollback(): string {
     return `${this.prefix}/rollback.json`;
   }

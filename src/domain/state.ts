@@ -212,4 +212,6 @@ export interface View {
   readonly verification: VerifyResult | undefined;
   /** After the switchover. */
   readonly watching: { readonly until: number; readonly writes: Writes | undefined } | undefined;
+  /** What remains to be done where it was stopped after the commit. */
+  readonly stopped?: string;
 }

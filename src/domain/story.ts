@@ -145,7 +145,7 @@ function progressOf(progress: TransferProgress): NonNullable<Status['progress']>
 export function operatorCan(view: View, now: number): string[] {
   const { park, state } = view;
   if (view.phase === 'done') return ['nothing: the migration is done'];
-  if (view.phase === 'aborting') return ['nothing: it undoes what it did and ends'];
+  if (view.phase === 'aborting') return [view.stopped ?? 'nothing: it undoes what it did and ends'];
   if (park !== undefined) return parkedOptions(view);
   switch (view.phase) {
     case 'awaiting approval':
@@ -173,6 +173,7 @@ export function operatorCan(view: View, now: number): string[] {
       return [
         `update \`rollback\` {"acceptLosing":${accepting(view)},"who","why"}: back to the source`,
         'signal `unfreeze-writes`: open the target again and go on watching, until the rollback is decided',
+        'signal `abort`: stop where it is, with both sides blocked; `npx snapferry unfreeze plan.json` then ends that',
       ];
     case 'preflight':
       return ['wait for preflight', 'signal `abort`'];
@@ -183,6 +184,30 @@ export function operatorCan(view: View, now: number): string[] {
         state === undefined ? 'none' : decideFreeze(state, now).kind,
         state?.freezeRequest !== undefined,
       );
+  }
+}
+
+/** Of a migration that was stopped after the commit; `rollback`: how far one had come, undefined where there is none. */
+export function stoppedText(rollback: 'asked' | 'decided' | 'back' | undefined): string {
+  const stopped = 'Stopped after the commit, the last point of return: nothing is undone';
+  switch (rollback) {
+    case undefined:
+      return (
+        `${stopped}, the source stays blocked, and what was not opened yet on the target stays blocked too. To go on, ` +
+        'open the target by hand; to go back, unblock the source; never both'
+      );
+    case 'asked':
+      return (
+        `${stopped}, and the target may be blocked for the rollback as the source is for the cutover: then nobody can ` +
+        'write. Run `npx snapferry unfreeze plan.json`, which opens the target again; the source stays blocked'
+      );
+    case 'decided':
+      return (
+        `${stopped}, and the rollback is decided: the target stays blocked, and the source is until it is done. Run ` +
+        '`npx snapferry unfreeze plan.json`, which takes the aliases back and opens the source'
+      );
+    case 'back':
+      return 'Stopped after the rollback: the source takes the writes, the target stays blocked';
   }
 }
 

@@ -1,3 +1,4 @@
+import { WritesNotBlockedError } from '../domain/errors';
 import type { FreezeRef, Writes } from '../domain/exchange';
 import { counted, tallyFrom, writesOf } from '../domain/writes';
 import type { Counters } from '../domain/writes';
@@ -9,7 +10,7 @@ import { indicesByName } from './frozen-source';
 import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
 import { readCounters } from './quiescence';
-import type { AliasesFile, SwitchFile } from './work-files';
+import type { AliasesFile, RollbackFile, SwitchFile } from './work-files';
 
 /** What `cutover.watch` needs to know of the switchover, and the counting itself. */
 
@@ -81,6 +82,32 @@ export async function countWrites(deps: StepDeps, input: FreezeRef, context: Ste
 
 export function requireSwitch({ targetStore, keys }: Migration, { freeze }: FreezeRef, signal: AbortSignal) {
   return requireJson<SwitchFile>(targetStore, keys.freeze(freeze).switch, signal);
+}
+
+/** The first word on a rollback; undefined while none is said. */
+export function standingRollback(
+  { targetStore, keys }: Migration,
+  { freeze }: FreezeRef,
+  signal: AbortSignal,
+): Promise<RollbackFile | undefined> {
+  return readJson<RollbackFile>(targetStore, keys.freeze(freeze).rollback, signal);
+}
+
+/** Throws `BlobMissingError` while the rollback is undecided, `WritesNotBlockedError` when it is decided against. */
+export async function requireRollback(
+  { targetStore, keys }: Migration,
+  { freeze }: FreezeRef,
+  signal: AbortSignal,
+): Promise<void> {
+  refuseReopened(await requireJson<RollbackFile>(targetStore, keys.freeze(freeze).rollback, signal));
+}
+
+export function refuseReopened(stands: RollbackFile | undefined): void {
+  if (stands === undefined || stands.accepted !== undefined) return;
+  throw new WritesNotBlockedError(
+    `The rollback was ended by ${stands.reopenedBy}, which opened the target again: it keeps the writes, and no ` +
+      'rollback goes back any more. Where one still waits, signal `abort`',
+  );
 }
 
 /** Adds one look to what was counted before. */

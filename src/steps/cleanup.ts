@@ -17,7 +17,8 @@ import { removeRegistration } from './registration';
 import { putThrottleBack } from './throttle';
 import { abandonUploads } from './uploads';
 import { isFrom } from './restore-state';
-import type { IndexOwner, ManifestFile } from './work-files';
+import { stoppedRollback } from './rollback';
+import type { FreezeRecord, IndexOwner, ManifestFile } from './work-files';
 
 const REMAINS_AT_MOST = 20;
 const NAMED_AT_MOST = 10;
@@ -25,6 +26,7 @@ const ABORT_TIMEOUT_MS = 30_000;
 /** Of an index, or of a snapshot whose shards must stop first. */
 const DELETE_TIMEOUT_MS = 180_000;
 const PROGRESS_EVERY = 10_000;
+const UNFREEZE = 'npx snapferry unfreeze plan.json';
 
 /**
  * Takes away what a migration leaves behind in the clusters and the target store: its registrations, unfinished
@@ -52,6 +54,8 @@ export async function cleanUp(deps: StepDeps, input: CleanUpInput, context: Step
 
 class CleaningUp {
   private readonly remains: string[] = [];
+  /** Blocked on the target, and with what clients wrote since the switch: nobody is told how to delete them. */
+  private holdsWrites: readonly string[] = [];
   /** The first thing that may pass. */
   private passing: UnavailableError | undefined;
 
@@ -63,6 +67,7 @@ class CleaningUp {
   ) {}
 
   async run(): Promise<readonly string[]> {
+    await this.attempt('The rollback under way', () => this.rollback());
     await this.attempt('Throttle of the target', () => this.throttle());
     if (this.input.outcome !== 'done') {
       await this.attempt('The snapshot under way', () => this.runningSnapshots());
@@ -90,6 +95,28 @@ class CleaningUp {
       else this.remains.push(`${what} could not be cleaned up: ${error.message}`);
     }
     this.context.progress({ step: 'clean-up', done: what });
+  }
+
+  /** Whoever stops one leaves both sides blocked: nobody may guess which of them holds what clients wrote last. */
+  private async rollback(): Promise<void> {
+    const { migration, input } = this;
+    if (input.committed === undefined || input.outcome === 'done' || input.outcome === 'rolled-back') return;
+    const { signal } = this.context;
+    const freeze = { plan: input.plan, freeze: input.committed };
+    const stopped = await stoppedRollback(migration, freeze, signal);
+    if (stopped === undefined) return;
+    const { source, target, targetStore, keys } = migration;
+    const record = await requireJson<FreezeRecord>(targetStore, keys.freeze(freeze.freeze).record, signal);
+    const frozen = record.indices.filter(({ blockedBefore }) => !blockedBefore).map(({ name }) => name);
+    this.holdsWrites = stopped.isDecided ? [] : stopped.blocked;
+    this.remains.push(
+      `A rollback was stopped ${stopped.isDecided ? 'after' : 'before'} it was decided, and neither side takes writes: ` +
+        `blocked are ${frozen.length} indices of source ${source.name} (${some(frozen)}) and ${stopped.blocked.length} of ` +
+        `target ${target.name} (${some(stopped.blocked)}). To end this run \`${UNFREEZE}\`: ` +
+        (stopped.isDecided
+          ? 'it takes the aliases back and opens the source'
+          : 'it opens the target again, with everything that was written there; the source stays blocked'),
+    );
   }
 
   private async throttle(): Promise<void> {
@@ -138,7 +165,7 @@ class CleaningUp {
     const { signal } = this.context;
     const infos = await indicesByName(target, signal);
     const ours = this.claimed
-      .filter(({ name, uuids = [] }) => uuids.includes(infos.get(name)?.uuid ?? ''))
+      .filter(({ name, uuids = [] }) => uuids.includes(infos.get(name)?.uuid ?? '') && !this.holdsWrites.includes(name))
       .map(({ name }) => name);
     if (ours.length === 0) return;
     const settings = await target.settings(ours, signal);

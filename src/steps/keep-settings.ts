@@ -4,15 +4,16 @@ import { matchesAny } from '../domain/patterns';
 import { indexOnTarget } from '../domain/target-names';
 import type { FlatSettings } from '../elasticsearch/cluster';
 import type { ManifestIndex } from '../repository';
+import { requireRollback } from './after-switch';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
-import { createJson, readJson, requireJson } from './files';
+import { createJson, readJson } from './files';
 import { BLOCK_TIMEOUT_MS, indicesByName } from './frozen-source';
 import { roundManifest } from './exclusions';
 import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
 import { assertCommitted, assertRestoredByUs } from './switchover';
-import type { ChangedSettings, RollbackFile, SettingsFile } from './work-files';
+import type { ChangedSettings, SettingsFile } from './work-files';
 
 const NOTES_AT_MOST = 10;
 
@@ -66,7 +67,8 @@ async function recordSettings(
 /**
  * After a rollback: the target's indices have the settings again that they had before `keepSettings`, so that no policy
  * acts on what nobody uses any more. Only what still holds the value that we gave it, of indices that are still the
- * same; what the target refuses is a note. May be repeated. Throws `BlobMissingError` unless the rollback is decided.
+ * same; what the target refuses is a note. May be repeated. Throws `BlobMissingError` while the
+ * rollback is undecided, `WritesNotBlockedError` when it is decided against.
  */
 export async function takeSettingsBack(
   deps: StepDeps,
@@ -76,7 +78,7 @@ export async function takeSettingsBack(
   const migration = await openMigration(deps, input.plan, context);
   const { target, targetStore, keys } = migration;
   const files = keys.freeze(input.freeze);
-  await requireJson<RollbackFile>(targetStore, files.rollback, context.signal);
+  await requireRollback(migration, input, context.signal);
   const { indices } = (await readJson<SettingsFile>(targetStore, files.settings, context.signal)) ?? { indices: [] };
   const infos = await indicesByName(target, context.signal);
   const same = indices.filter(({ name, uuid }) => infos.get(name)?.uuid === uuid);

@@ -2,17 +2,17 @@ import { ConfigurationError, WritesNotBlockedError } from '../domain/errors';
 import type { FreezeRef, SwitchInput, SwitchResult } from '../domain/exchange';
 import { indexOnTarget } from '../domain/target-names';
 import { planAliases, refuseObstacles } from './alias-plan';
-import { recordAliases, recordSwitch } from './after-switch';
+import { recordAliases, recordSwitch, standingRollback } from './after-switch';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
 import { roundScope } from './exclusions';
-import { readJson, requireJson } from './files';
+import { requireJson } from './files';
 import { BLOCK_TIMEOUT_MS, indicesByName, removeWriteBlocks, standingOutcome } from './frozen-source';
 import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
 import { claimantOf, requireOwnIndex } from './ownership';
 import { mapInParallel } from '../storage/parallel';
-import type { FreezeRecord, RollbackFile } from './work-files';
+import type { FreezeRecord } from './work-files';
 
 const OWNERS_AT_ONCE = 16;
 
@@ -56,13 +56,10 @@ export async function switchAliases(deps: StepDeps, input: SwitchInput, context:
 }
 
 /** Never are both sides writable: without this word, or after a rollback, the source may be at any moment. */
-export async function assertCommitted(
-  { targetStore, keys, plan }: Migration,
-  input: FreezeRef,
-  signal: AbortSignal,
-): Promise<void> {
+export async function assertCommitted(migration: Migration, input: FreezeRef, signal: AbortSignal): Promise<void> {
+  const { targetStore, keys, plan } = migration;
   const isWatched = plan.cutover.watchMs !== undefined;
-  if (isWatched && (await readJson<RollbackFile>(targetStore, keys.freeze(input.freeze).rollback, signal))) {
+  if (isWatched && (await standingRollback(migration, input, signal))?.accepted !== undefined) {
     throw new WritesNotBlockedError(
       'The cutover was rolled back: the source takes the writes, the target stays blocked',
     );

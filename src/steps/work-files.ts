@@ -93,12 +93,18 @@ export interface ChangedSettings {
   readonly set: Readonly<Record<string, string | readonly string[] | null>>;
 }
 
-/** `rollback.json` of a freeze: written before the aliases go back. */
-export interface RollbackFile {
-  readonly accepted: Writes;
-  readonly who: string;
-  readonly why: string;
+/** `target-block.json` of a freeze: what its rollbacks block on the target. Written once, before the first block. */
+export interface TargetBlockFile {
+  readonly indices: readonly { readonly name: string; readonly uuid: string }[];
 }
+
+/**
+ * `rollback.json` of a freeze, whose first word stands. The rollback itself writes it before the aliases go back, and
+ * `snapferry unfreeze` before it opens the target again: from then on no rollback can be decided any more.
+ */
+export type RollbackFile =
+  | { readonly accepted: Writes; readonly who: string; readonly why: string }
+  | { readonly accepted?: undefined; readonly reopenedBy: string };
 
 /** `owner.json` of a target location or index. Created once and never rewritten: a late attempt takes no claim back. */
 export interface OwnerFile {

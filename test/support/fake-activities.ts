@@ -249,8 +249,10 @@ export function fakeActivities(options: FakeOptions = {}): { activities: Activit
       log(`report ${outcome}`);
       return { store: 's', key: 'work/report.json', digest: 'x' };
     },
-    async cleanUp({ outcome, throttle }) {
-      log(`clean up ${outcome}${throttle === undefined ? '' : ', throttle put back'}`);
+    async cleanUp({ outcome, throttle, committed }) {
+      const after =
+        committed === undefined || outcome === 'done' || outcome === 'rolled-back' ? '' : ` after commit ${committed}`;
+      log(`clean up ${outcome}${after}${throttle === undefined ? '' : ', throttle put back'}`);
       return { remains: [] };
     },
   };

@@ -114,6 +114,38 @@ test('what fails after the decision parks, and nothing opens the target any more
   expect(journal.calls.filter((call) => call === 'unblock target')).toHaveLength(1);
 });
 
+test('abort while a rollback is not decided stops with both sides blocked, and says what ends that', async () => {
+  const { handle, journal } = await watching();
+  await expect(rollback(handle, 2)).rejects.toMatchObject(refusedWith('taken 3 operations'));
+  await handle.signal('abort');
+  const unfreeze = '`npx snapferry unfreeze plan.json`, which opens the target again';
+  await expect(handle.result()).rejects.toMatchObject(refusedWith(unfreeze));
+  expect(journal.blocked).toEqual({ source: true, target: true });
+  const status = await bench.status(handle);
+  expect(status.youCan.join()).toContain(unfreeze);
+  expect(status.notes.join()).toContain(unfreeze);
+  expect(journal.calls.slice(-2)).toEqual(['clean up aborted after commit 1', 'report aborted']);
+});
+
+const fails = async () => Promise.reject(ApplicationFailure.nonRetryable('no permission', 'Configuration'));
+
+test('abort once a rollback is decided says that it is to be finished', async () => {
+  const { handle } = await watching({ replace: () => ({ unblockSource: fails }) });
+  const answer = rollback(handle, 3).catch((error: unknown) => error);
+  await bench.until(handle, (status) => status.phase === 'parked');
+  await handle.signal('abort');
+  await expect(handle.result()).rejects.toMatchObject(refusedWith('which takes the aliases back and opens the source'));
+  await answer;
+});
+
+test('abort after a rollback says that the source takes the writes', async () => {
+  const { handle } = await watching({ replace: () => ({ cleanUp: fails }) });
+  expect(await rollback(handle, 3)).toContain('rolled back');
+  await bench.until(handle, (status) => status.phase === 'parked');
+  await handle.signal('abort');
+  await expect(handle.result()).rejects.toMatchObject(refusedWith('Stopped after the rollback: the source takes'));
+});
+
 describe('rollback is refused', () => {
   test('before the commit, with a sentence that says when', async () => {
     const { activities } = fakeActivities({ settings: { everyMs: 3_600_000, watchMs: 60_000 } });

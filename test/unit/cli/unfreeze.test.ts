@@ -8,6 +8,8 @@ import { releaseFreezes, unfreeze } from '../../../src/cli/unfreeze';
 import type { Config } from '../../../src/config';
 import type { FreezeRecord } from '../../../src/steps/work-files';
 import type { PlanFile, StepDeps } from '../../../src/steps/migration';
+import { blockTarget, switchAliasesBack, unblockSource } from '../../../src/steps/rollback';
+import { switchAliases, unblockTarget } from '../../../src/steps/switchover';
 import { AMigration } from '../../support/a-migration';
 
 // No adapters here: the ends are in memory.
@@ -142,6 +144,78 @@ test('a freeze that is committed a moment before it is decided stays', async () 
   };
   expect(await run(migration)).toEqual([expect.stringContaining('committed a moment ago')]);
   expect(migration.source.settingsOf['movies']).toEqual(BLOCKED);
+});
+
+describe('a rollback that was stopped', () => {
+  const by = { accepted: { operations: 0, exact: true }, who: 'ana', why: 'slow' };
+  const freeze = (migration: AMigration) => ({ plan: migration.ref, freeze: 1 });
+  const writable = ({ source, target }: AMigration) => ({
+    source: source.settingsOf['movies']?.[WRITE] !== 'true',
+    target: target.settingsOf['movies']?.[WRITE] !== 'true',
+  });
+
+  /** Cut over with an alias, and the target blocked for a rollback. */
+  async function begun(): Promise<AMigration> {
+    const migration = new AMigration({ movies: { aliases: ['films'] } }, { cutover: { watch: '1h' } });
+    migration.restored().frozen().decided('committed');
+    const cut = { ...migration.at, freeze: 1 };
+    await unblockTarget(migration.deps, cut, migration.context());
+    await switchAliases(migration.deps, cut, migration.context());
+    await blockTarget(migration.deps, freeze(migration), migration.context());
+    return migration;
+  }
+
+  test('before it was decided: the target takes writes again, and no rollback goes back any more', async () => {
+    const migration = await begun();
+    expect(writable(migration)).toEqual({ source: false, target: false });
+    expect(await run(migration)).toEqual([
+      'snapferry-work/run-1/freeze-0001: the rollback was not decided, 1 indices of target take writes again; the source stays blocked',
+    ]);
+    expect(writable(migration)).toEqual({ source: false, target: true });
+    const goBack = () => switchAliasesBack(migration.deps, { ...freeze(migration), ...by }, migration.context());
+    await expect(goBack()).rejects.toThrow('`snapferry unfreeze`, which opened the target again');
+    await expect(blockTarget(migration.deps, freeze(migration), migration.context())).rejects.toThrow('signal `abort`');
+    await expect(unblockSource(migration.deps, freeze(migration), migration.context())).rejects.toThrow(
+      'keeps the writes',
+    );
+    expect(writable(migration)).toEqual({ source: false, target: true });
+    await expect(run(migration)).rejects.toThrow(ConfigurationError);
+  });
+
+  test('after it was decided: it goes back, as often as it is asked', async () => {
+    const migration = await begun();
+    migration.target.fail('updateAliases', new Error('killed'), { late: true });
+    const goBack = switchAliasesBack(migration.deps, { ...freeze(migration), ...by }, migration.context());
+    await expect(goBack).rejects.toThrow('killed');
+    expect(await run(migration)).toEqual([
+      'snapferry-work/run-1/freeze-0001: the rollback went back, 1 indices of source take writes again; the target stays blocked',
+    ]);
+    expect(writable(migration)).toEqual({ source: true, target: false });
+    expect(migration.target.aliasMap['movies']).toEqual({});
+    await expect(run(migration)).rejects.toThrow(ConfigurationError);
+    expect(writable(migration)).toEqual({ source: true, target: false });
+  });
+
+  test('is decided at the very moment: one of the two happens, never both', async () => {
+    const migration = await begun();
+    const { rollback } = migration.keys.freeze(1);
+    const write = migration.store.write.bind(migration.store);
+    migration.store.write = (key, body, options, signal) => {
+      if (key === rollback) migration.save(rollback, by);
+      return write(key, body, options, signal);
+    };
+    expect((await run(migration))[0]).toContain('the rollback went back');
+    expect(writable(migration)).toEqual({ source: true, target: false });
+  });
+
+  test('a block that no rollback has set on the target is left alone', async () => {
+    const migration = await begun();
+    await unblockTarget(migration.deps, { ...migration.at, freeze: 1 }, migration.context());
+    await expect(run(migration)).rejects.toThrow('Only `rollback` goes back');
+    const never = new AMigration({ movies: {} }, { cutover: { watch: '1h' } }).restored().frozen().decided('committed');
+    await expect(run(never)).rejects.toThrow('Only `rollback` goes back');
+    expect(writable(never)).toEqual({ source: false, target: false });
+  });
 });
 
 describe('the plan file', () => {

@@ -160,3 +160,33 @@ describe('after an abort', () => {
     expect(migration.target.calls).toEqual(['deleteRepository snapferry-ours']);
   });
 });
+
+describe('a rollback that was stopped is named with both sides, and with the command that ends it', () => {
+  async function stopped(rollback?: object): Promise<readonly string[]> {
+    const migration = ended({ cutover: { watch: '1h' } })
+      .frozen(['logs-ä'])
+      .decided('committed');
+    const indices = [{ name: 'movies', uuid: 'restored-movies' }];
+    migration.save(migration.keys.freeze(1).targetBlock, { indices });
+    if (rollback !== undefined) migration.save(migration.keys.freeze(1).rollback, rollback);
+    const input = { plan: migration.ref, outcome: 'aborted' as const, committed: 1 };
+    return (await cleanUp(migration.deps, input, migration.context())).remains;
+  }
+
+  test('before it was decided, when the target holds the newest writes and is not to be deleted', async () => {
+    const [first, second] = await stopped();
+    expect(first).toBe(
+      'A rollback was stopped before it was decided, and neither side takes writes: blocked are 1 indices of source ' +
+        'source (movies) and 1 of target target (movies). To end this run `npx snapferry unfreeze plan.json`: it opens ' +
+        'the target again, with everything that was written there; the source stays blocked',
+    );
+    expect(second).toContain('blocked for writes: logs-ä. Remove');
+  });
+
+  test('after it was decided, when the source is what counts', async () => {
+    const [first, second] = await stopped({ accepted: { operations: 3, exact: true }, who: 'ana', why: 'slow' });
+    expect(first).toContain('stopped after it was decided');
+    expect(first).toContain('`npx snapferry unfreeze plan.json`: it takes the aliases back and opens the source');
+    expect(second).toContain('blocked for writes: logs-ä, movies');
+  });
+});
