@@ -23,6 +23,7 @@ import type {
   RoundSummary,
   ScopeResult,
 } from '../src/domain/exchange';
+import { limitInForce } from '../src/domain/limits';
 import { snapshotName, transferWorkflowId } from '../src/domain/names';
 import { decideFreeze, firstState, GIVEN_UP_BEFORE_PARKING, roundsPaused, withRound } from '../src/domain/state';
 import type { MigrationState } from '../src/domain/state';
@@ -277,6 +278,7 @@ class Migration {
         [{ ...published, ...this.restoredBefore() }],
       ),
     );
+    const limit = limitInForce(desk.state.limits, Date.now());
     await timed('transfer', () => this.transfer(ref, planned));
     await timed('publish', () =>
       quick.publish.executeWithOptions({ summary: `index-${planned.generation}`, activityId: `publish-${id(ref)}` }, [
@@ -285,7 +287,8 @@ class Migration {
     );
     const { everyRound } = this.restores(options.final, ref.round);
     const restored = everyRound ? await timed('restore', () => this.restore(published)) : undefined;
-    return this.summary(options, ref, published.snapshot, scope, planned, restored, steps);
+    const summary = this.summary(options, ref, published.snapshot, scope, planned, restored, steps);
+    return { ...summary, ...(limit === undefined ? {} : { limit }) };
   }
 
   /**

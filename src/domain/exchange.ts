@@ -412,7 +412,9 @@ export interface RoundSummary {
   readonly fetchBytes?: number;
   readonly replicaBytes?: number;
   readonly heaviest?: Heaviest;
-  /** Milliseconds by step: scope, snapshot, plan, transfer, publish, restore. */
+  /** Bytes per second that the transfer began under; absent where there was no limit. */
+  readonly limit?: number;
+  /** Without parks, milliseconds by step: scope, snapshot, plan, transfer, publish, restore. */
   readonly steps: Readonly<Record<string, number>>;
 }
 

@@ -1,5 +1,6 @@
 import { formatBytes, formatDuration } from './durations';
 import type { RoundSummary } from './exchange';
+import { limitInForce } from './limits';
 import { newestRounds } from './rounds';
 import type { MigrationState } from './state';
 
@@ -9,6 +10,11 @@ import type { MigrationState } from './state';
  * The last round moves what was written since the round before it began. Each of its steps is taken as a fixed part and
  * a part that grows with what it moves: snapshot and transfer with the bytes sent, restore with the bytes the target
  * must fetch. What a freeze does besides is as long as it was in an earlier freeze of this migration, or else assumed.
+ *
+ * Whatever keeps a step waiting (an activity that is tried again, a worker that pauses) makes it longer and never
+ * shorter, and says nothing about the next one: so of two middle values the shorter counts, a baseline that waited makes
+ * no byte dearer than typical rounds show, and what one round sticks out by is no error band. Parks are not in the steps
+ * at all, and transfers under another limit than the present one do not count where there are others.
  */
 
 export interface Forecast {
@@ -63,7 +69,8 @@ export function forecast(state: MigrationState, now: number): Forecast | undefin
   const last = rounds.at(-1);
   if (last === undefined) return undefined;
   const rate = writeRate(measured);
-  const window = (sinceMs: number) => windowFor(state, measured, last, rate * sinceMs);
+  const limit = limitInForce(state.limits, now);
+  const window = (sinceMs: number) => windowFor(state, measured, last, rate * sinceMs, limit);
   const next = window(now - last.startedAt);
   const afterRound = window(next.roundMs);
   const band = rounds.length === 1 ? BAND_OF_ONE_ROUND : Math.max(BAND_AT_LEAST, spread(rounds));
@@ -103,6 +110,7 @@ function windowFor(
   measured: readonly RoundSummary[],
   last: RoundSummary,
   written: number,
+  limit: number | undefined,
 ): Window {
   // More than everything cannot be sent.
   const sendBytes = Math.min(written, last.bytes);
@@ -123,7 +131,8 @@ function windowFor(
   const names = [...new Set(measured.flatMap((round) => Object.keys(round.steps)))];
   const steps = names.map((step) => {
     const of = grows[step];
-    return lineThrough(measured, step, of)(of === undefined ? 0 : step === 'restore' ? fetchBytes : sendBytes);
+    const alike = step === 'transfer' ? underLimit(measured, limit) : measured;
+    return lineThrough(alike, step, of)(of === undefined ? 0 : step === 'restore' ? fetchBytes : sendBytes);
   });
   const roundMs = sum(steps);
   return { roundMs, totalMs: roundMs + aroundMs(state, last), sendBytes, fetchBytes };
@@ -133,7 +142,16 @@ function fetched(round: RoundSummary): number {
   return round.fetchBytes ?? round.restoredBytes - round.reusedBytes;
 }
 
-/** The slope from the baseline where it was much larger than what follows; what remains is the fixed part. */
+/** Those whose transfer began under that limit, where there are any but the baseline; else all. */
+function underLimit(measured: readonly RoundSummary[], limit: number | undefined): readonly RoundSummary[] {
+  const alike = measured.filter((round) => round.limit === limit);
+  return alike.some(({ round }) => round > 0) ? alike : measured;
+}
+
+/**
+ * The slope from the baseline where it was much larger than what follows, but never one that leaves a typical round less
+ * than no fixed part; what remains is that part.
+ */
 function lineThrough(
   measured: readonly RoundSummary[],
   step: string,
@@ -145,11 +163,12 @@ function lineThrough(
   const small = points.filter(({ round }) => round > 0);
   const used = small.length === 0 ? points : small;
   const largest = points.reduce((most, point) => (point.bytes > most.bytes ? point : most), { ms: 0, bytes: 0 });
-  const typical = { ms: median(used.map(({ ms }) => ms)), bytes: median(used.map(({ bytes }) => bytes)) };
+  const typical = { ms: shorterMedian(used.map(({ ms }) => ms)), bytes: median(used.map(({ bytes }) => bytes)) };
   const apart = largest.bytes - typical.bytes;
   if (small.length === 0 && largest.bytes > 0) return (bytes) => (largest.ms / largest.bytes) * bytes;
-  const slope = apart > typical.bytes ? Math.max(0, (largest.ms - typical.ms) / apart) : 0;
-  const fixed = Math.max(0, median(used.map(({ ms, bytes }) => ms - slope * bytes)));
+  const steepest = typical.ms / Math.max(1, typical.bytes);
+  const slope = apart > typical.bytes ? Math.min(steepest, Math.max(0, (largest.ms - typical.ms) / apart)) : 0;
+  const fixed = Math.max(0, shorterMedian(used.map(({ ms, bytes }) => ms - slope * bytes)));
   return (bytes) => fixed + slope * bytes;
 }
 
@@ -214,14 +233,20 @@ function resending(rounds: readonly RoundSummary[]): string | undefined {
   return `${Math.round(100 * share)} % of ${heaviest?.pattern ?? 'everything'}`;
 }
 
-/** Half of the distance between the longest and the shortest round, as a share of the middle one. */
+/** How far rounds are from the middle one, as a share of it: twice what half of them keep to. */
 function spread(rounds: readonly RoundSummary[]): number {
-  const took = rounds.map(({ startedAt, endedAt }) => endedAt - startedAt);
-  return Math.min(1, (Math.max(...took) - Math.min(...took)) / 2 / Math.max(1, median(took)));
+  const took = rounds.map(({ steps }) => sum(Object.values(steps)));
+  const middle = shorterMedian(took);
+  return Math.min(1, (2 * shorterMedian(took.map((ms) => Math.abs(ms - middle)))) / Math.max(1, middle));
 }
 
 function sum(numbers: readonly number[]): number {
   return numbers.reduce((total, number) => total + number, 0);
+}
+
+/** Of two in the middle the smaller; 0 of none. */
+function shorterMedian(numbers: readonly number[]): number {
+  return [...numbers].sort((a, b) => a - b)[Math.ceil(numbers.length / 2) - 1] ?? 0;
 }
 
 function median(numbers: readonly number[]): number {

@@ -118,6 +118,76 @@ test('the target fetches more than is sent where its grouping rule says so', () 
   expect((seen?.fetchBytes ?? 0) / (seen?.sendBytes ?? 1)).toBeCloseTo(10);
 });
 
+describe('a step that was kept waiting does not inflate it:', () => {
+  const HOUR = 60 * MINUTE;
+  /** The named rounds with a step that waited, by the clock and in the measure. */
+  const waited = (all: readonly RoundSummary[], step: string, which: readonly number[], ms = HOUR) => {
+    let later = 0;
+    return all.map((one) => {
+      const startedAt = one.startedAt + later;
+      if (which.includes(one.round)) later += ms;
+      const steps = which.includes(one.round) ? { ...one.steps, [step]: (one.steps[step] ?? 0) + ms } : one.steps;
+      return { ...one, steps, startedAt, endedAt: one.endedAt + later };
+    });
+  };
+  /** As a factor of what it is where nothing waited, with as much written since. */
+  const inflated = (all: readonly RoundSummary[], seen: readonly RoundSummary[], sinceMs: number) => {
+    const at = (rounds: readonly RoundSummary[]) =>
+      forecast(state(rounds), (rounds.at(-1)?.startedAt ?? 0) + sinceMs) ?? { windowMs: 0, highMs: 0 };
+    return { window: at(seen).windowMs / at(all).windowMs, high: at(seen).highMs / at(all).highMs };
+  };
+
+  test.each([
+    ['the scope of one of two rounds', [0, 15, 15], 'scope', [2]],
+    ['the snapshot of the newest of three', [0, 15, 15, 15], 'snapshot', [3]],
+    ['the transfer of one of two rounds', [0, 15, 15], 'transfer', [1]],
+    ['the transfer of three of seven rounds', [0, 15, 15, 15, 15, 15, 15, 15], 'transfer', [2, 5, 7]],
+    ['the restore of the newest of three', [0, 15, 15, 15], 'restore', [3]],
+    ['the restore of one of four', [0, 15, 15, 15, 15], 'restore', [2]],
+  ] as const)('%s', (_, minutes, step, which) => {
+    const all = rounds(minutes);
+    for (const sinceMs of [5 * MINUTE, 30 * MINUTE]) {
+      const { window, high } = inflated(all, waited(all, step, which), sinceMs);
+      expect(window).toBeGreaterThan(0.6);
+      expect(window).toBeLessThan(1.4);
+      expect(high).toBeLessThan(1.4);
+    }
+  });
+
+  test.each(['transfer', 'restore', 'snapshot'])('the %s of the baseline, for days', (step) => {
+    const all = rounds([0, 15, 15, 15]);
+    const { window } = inflated(all, waited(all, step, [0], 72 * HOUR), 30 * MINUTE);
+    expect(window).toBeGreaterThan(0.6);
+    expect(window).toBeLessThan(1.4);
+  });
+
+  test('a transfer under a limit that is gone, and one without the limit that is there now', () => {
+    const all = rounds([0, 15, 15, 15, 15]);
+    const limit = 1_000_000;
+    const slow = (one: RoundSummary) => ({ ...one, limit, steps: { ...one.steps, transfer: one.sentBytes / 1e3 } });
+    const night = all.map((one) => (one.round === 2 || one.round === 3 ? slow(one) : one));
+    expect(inflated(all, night, 15 * MINUTE).window).toBeCloseTo(1, 1);
+    const now = after(night);
+    const limited = forecast({ ...state(night), limits: { bytesPerSecond: limit } }, now);
+    expect(limited?.windowMs).toBeGreaterThan((limited?.sendBytes ?? 0) / 1e3);
+    // A limit that no round has run under yet: all that is known.
+    const unknown = forecast({ ...state(night), limits: { bytesPerSecond: 7 } }, now);
+    expect(unknown?.windowMs).toBeGreaterThan(0);
+  });
+
+  test('a freeze is not held for one round that took an hour longer', () => {
+    const all = waited(rounds([0, 15, 15, 15, 15]), 'restore', [3]);
+    const request = { at: 0, by: undefined, whenReady: true, force: false };
+    expect(decideFreeze({ ...state(all), freezeRequest: request }, after(all)).kind).toBe('begin');
+  });
+
+  test('rounds that do differ widen the band', () => {
+    const all = rounds([0, 5, 60, 10, 40]);
+    const { highMs = 0, windowMs = 1 } = forecast(state(all), after(all)) ?? {};
+    expect(highMs / windowMs).toBeGreaterThan(1.5);
+  });
+});
+
 describe('the advice', () => {
   const advice = (all: readonly RoundSummary[], wait = 0, changes: Partial<Settings> = {}) => {
     const seen = forecast(state(all, changes), after(all) + wait);
