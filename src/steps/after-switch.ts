@@ -1,10 +1,12 @@
 import { WritesNotBlockedError } from '../domain/errors';
-import type { FreezeRef, Writes } from '../domain/exchange';
+import type { FreezeRef, SwitchInput, Writes } from '../domain/exchange';
+import { indexOnTarget } from '../domain/target-names';
 import { counted, tallyFrom, writesOf } from '../domain/writes';
 import type { Counters } from '../domain/writes';
 import type { AliasAction, AliasDefinition, Cluster } from '../elasticsearch/cluster';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
+import { excludedIndices } from './exclusions';
 import { createJson, readJson, requireJson, writeJson } from './files';
 import { indicesByName } from './frozen-source';
 import { openMigration } from './migration';
@@ -33,17 +35,26 @@ export async function recordSwitch(
   await createJson(targetStore, key, { indices, tally } satisfies SwitchFile, signal);
 }
 
-/** Before the aliases are set, and once: what takes exactly these actions back. */
+/**
+ * Before the aliases are set, and once: what takes exactly these actions back. Those that a copy loses because its index
+ * was excluded stay away: no alias points at it any more.
+ */
 export async function recordAliases(
   migration: Migration,
-  { freeze }: FreezeRef,
+  { freeze, round }: SwitchInput,
   actions: readonly AliasAction[],
   signal: AbortSignal,
 ): Promise<void> {
   const { target, targetStore, keys, plan } = migration;
   if (plan.cutover.watchMs === undefined) return;
   const held = await heldAliases(target, actions, signal);
-  const undo = actions.map(placeOf).map(({ index, alias }) => backTo(held.get(index)?.[alias], index, alias));
+  const excluded = [...(await excludedIndices(migration, signal))].map((name) =>
+    indexOnTarget(plan.restore, name, round),
+  );
+  const undo = actions
+    .map(placeOf)
+    .filter(({ index }) => !excluded.includes(index))
+    .map(({ index, alias }) => backTo(held.get(index)?.[alias], index, alias));
   await createJson(targetStore, keys.freeze(freeze).aliases, { undo } satisfies AliasesFile, signal);
 }
 

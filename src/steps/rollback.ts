@@ -21,6 +21,7 @@ import {
 import { assertBlocked, blockOrUndo } from './block';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
+import { excludedIndices } from './exclusions';
 import { createJson, readBytes, readJson } from './files';
 import {
   BLOCK_TIMEOUT_MS,
@@ -152,7 +153,8 @@ async function stillToDo(
 }
 
 /**
- * Opens the source again, last of all: exactly what the freeze has blocked. Throws `WritesNotBlockedError` unless the
+ * Opens the source again, last of all: exactly what the freeze has blocked, without what was excluded since, which is
+ * open already or blocked by its owner. Throws `WritesNotBlockedError` unless the
  * rollback is decided and the target shows its blocks.
  */
 export async function unblockSource(deps: StepDeps, input: FreezeRef, context: StepContext): Promise<UnblockResult> {
@@ -160,7 +162,8 @@ export async function unblockSource(deps: StepDeps, input: FreezeRef, context: S
   const { source, target, targetStore, keys } = migration;
   await requireRollback(migration, input, context.signal);
   await assertBlocked(target, await openedIndices(migration, input, context.signal), context.signal);
-  return undoRecord(source, targetStore, keys.freeze(input.freeze), context);
+  const excluded = await excludedIndices(migration, context.signal);
+  return undoRecord(source, targetStore, keys.freeze(input.freeze), context, ({ name }) => excluded.has(name));
 }
 
 /** A rollback that neither went back nor opened the target again: writes are refused on both sides. */

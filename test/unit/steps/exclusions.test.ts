@@ -3,6 +3,7 @@ import type { Ledger } from '../../../src/domain/ledger';
 import { confirmSourceState, unblockExcluded } from '../../../src/steps/block';
 import { excludeIndex, readExclusions } from '../../../src/steps/exclusions';
 import { recheckBeforeCommit } from '../../../src/steps/recheck';
+import { blockTarget, switchAliasesBack, unblockSource } from '../../../src/steps/rollback';
 import { buildReplicas } from '../../../src/steps/replicas';
 import { restore } from '../../../src/steps/restore';
 import { resolveScope } from '../../../src/steps/scope';
@@ -119,6 +120,50 @@ test('an alias that rounds before gave to its copy goes, and stands in nobody’
   await switchAliases(migration.deps, freeze(migration), migration.context());
   expect(migration.target.aliasMap['logs'] ?? {}).toEqual({});
   expect(migration.target.aliasMap['movies']).toEqual({ all: {} });
+});
+
+describe.each([
+  ['close', 'everyRound'],
+  ['replace', 'everyRound'],
+  ['close', 'switchover'],
+  ['alias', 'switchover'],
+] as const)('a rollback after it, with strategy %s and aliases %s', (strategy, aliases) => {
+  const plan = { restore: { strategy, aliases }, cutover: { watch: '1h' } };
+
+  test('goes back with what was cut over, and leaves what was excluded to its owner', async () => {
+    const specs = { movies: { aliases: ['films', 'all'] }, logs: { aliases: ['all'] } };
+    const migration = new AMigration(specs, plan).restored().frozen().quiescent();
+    const { deps, source, target, onTarget } = migration;
+    const [movies, logs] = [onTarget('movies'), onTarget('logs')];
+    if (aliases === 'everyRound') {
+      for (const name of ['movies', 'logs']) {
+        const given = specs[name as keyof typeof specs].aliases;
+        target.aliasMap[name] = Object.fromEntries(given.map((alias) => [alias, {}]));
+        migration.claim(name, { uuids: [`restored-${name}`], aliases: given });
+      }
+    }
+    const before = { ...target.aliasMap[movies] };
+    const [at, context] = [freeze(migration), migration.context()];
+    await exclude(migration);
+    await unblockExcluded(deps, at, context);
+    migration.decided('committed');
+    await unblockTarget(deps, at, context);
+    await switchAliases(deps, at, context);
+    expect(target.aliasMap[logs] ?? {}).toEqual({});
+    expect(target.aliasMap[movies]).toMatchObject({ films: {}, all: {} });
+    // Its owner has blocked it since, for reasons of their own.
+    source.settingsOf['logs'] = { 'index.blocks.write': 'true' };
+
+    await blockTarget(deps, at, context);
+    const accepted = { operations: 0, exact: true };
+    await switchAliasesBack(deps, { ...at, accepted, who: 'ana', why: 'slow' }, context);
+    expect(await unblockSource(deps, at, context)).toEqual({ unblocked: 1, leftBlocked: 1 });
+    expect(target.aliasMap[movies]).toEqual(before);
+    expect(target.aliasMap[logs] ?? {}).toEqual({});
+    for (const name of [movies, logs]) expect(target.settingsOf[name]).toHaveProperty(['index.blocks.write'], 'true');
+    expect(source.settingsOf['movies']).not.toHaveProperty(['index.blocks.write']);
+    expect(source.settingsOf['logs']).toHaveProperty(['index.blocks.write'], 'true');
+  });
 });
 
 test('what is excluded is not restored again', async () => {
