@@ -2,18 +2,21 @@ import { ConfigurationError } from '../domain/errors';
 import type { PreflightInput } from '../domain/exchange';
 import { leaseWorkflowId, transferWorkflowId, WorkKeys } from '../domain/names';
 import type { ResolvedPlan } from '../domain/plan';
+import { nameOnTarget, roundOf } from '../domain/target-names';
 import { payload } from '../storage';
 import { inParallel } from '../storage/parallel';
 import type { Store } from '../storage/store';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
-import { namesBelow, readBytes, readJson } from './files';
-import { standingOutcome } from './frozen-source';
+import { excludedIndices, without } from './exclusions';
+import { namesBelow, readBytes, readJson, requireJson } from './files';
+import { indicesByName, standingOutcome, undoneKey, withWriteBlock } from './frozen-source';
 import { fingerprintsOf } from './migration';
 import type { PlanFile, StepDeps } from './migration';
-import { adoptIndex, claimLocation, releaseAll } from './ownership';
-import type { Claimant } from './ownership';
+import { adoptIndex, claimedIndices, claimLocation, releaseAll } from './ownership';
+import type { ClaimedIndex, Claimant } from './ownership';
 import { removeRegistration } from './registration';
+import type { FreezeRecord } from './work-files';
 
 /**
  * Taking over a migration that is closed, with its claims and with its records: what was proved to be in the target
@@ -132,9 +135,13 @@ async function assertAdoptable(
   }
   for (const freeze of freezes) {
     const outcome = await standingOutcome(store, keys.freeze(freeze), signal);
-    if (outcome?.outcome === 'committed')
-      refuse('was committed', 'clients may write on the target, nothing is left to move');
-    if (outcome === undefined || (await deps.isRunning(leaseWorkflowId(file.migration, freeze))) === true) {
+    if (outcome?.outcome === 'committed') {
+      const stand = await afterCommit(deps, plan, store, { keys, file }, freeze, signal);
+      refuse(stand.seen, stand.remedy);
+    }
+    // Decided is not done: what lost the lease in between still has its blocks on the source.
+    const isUndone = (await store.head(undoneKey(keys.freeze(freeze)), signal)) !== undefined;
+    if (!isUndone || (await deps.isRunning(leaseWorkflowId(file.migration, freeze))) === true) {
       refuse(`still holds freeze ${freeze}`, 'wait for its deadline, or run `npx snapferry unfreeze` with its plan');
     }
   }
@@ -143,6 +150,63 @@ async function assertAdoptable(
   if ((await deps.isRunning(transferWorkflowId(file.migration, last.round, last.attempt))) === true) {
     refuse('still has a transfer that runs', 'terminate it, or wait for its end');
   }
+}
+
+/**
+ * Nothing is left to move after the commit, but the switchover, or a rollback, may have been lost in between: whoever
+ * asks is told how both sides stand, and what ends it.
+ */
+async function afterCommit(
+  deps: StepDeps,
+  plan: ResolvedPlan,
+  store: Store,
+  { keys, file }: Predecessor,
+  freeze: number,
+  signal: AbortSignal,
+): Promise<{ readonly seen: string; readonly remedy: string }> {
+  const files = keys.freeze(freeze);
+  const target = deps.cluster(plan.target);
+  if ((await store.head(undoneKey(files), signal)) !== undefined) {
+    return {
+      seen: 'was committed and rolled back',
+      remedy: `the source takes the writes. Remove its indices from ${target.name}, and start without adopt`,
+    };
+  }
+  if ((await store.head(files.targetBlock, signal)) !== undefined) {
+    return {
+      seen: 'was committed, and a rollback was begun',
+      remedy: 'if neither side takes writes, run `npx snapferry unfreeze` with its plan; nothing is left to move',
+    };
+  }
+  const { uuid: targetUuid } = await target.info(signal);
+  const { migration, firstRunId } = file;
+  const claimant = { migration, firstRunId, store, work: plan.repository.work, targetUuid };
+  const record = await requireJson<FreezeRecord>(store, files.record, signal);
+  const excluded = await excludedIndices({ targetStore: store, keys }, signal);
+  const owned = without(record, excluded)
+    .indices.filter(({ blockedBefore }) => !blockedBefore)
+    .map(({ name }) => name);
+  const infos = await indicesByName(target, signal);
+  // With strategy `alias` a round has its own names, and the plan of then says which index they are of.
+  const isOpened = ({ name, uuids = [] }: ClaimedIndex) => {
+    const called = file.plan.restore.strategy === 'alias' ? (roundOf(name)?.name ?? '') : name;
+    return (
+      uuids.includes(infos.get(name)?.uuid ?? '') &&
+      owned.some((index) => nameOnTarget(file.plan.restore, index) === called)
+    );
+  };
+  const names = (await claimedIndices(claimant, signal)).filter(isOpened).map(({ name }) => name);
+  const closed = await withWriteBlock(target, names, signal);
+  if (closed.length === 0) {
+    return { seen: 'was committed', remedy: 'clients may write on the target, nothing is left to move' };
+  }
+  const some = closed.slice(0, 10).join(',');
+  return {
+    seen: `was committed, but stopped before ${closed.length} of its indices were opened on ${target.name}`,
+    remedy:
+      `nothing is left to move, and the source stays blocked. Open them with PUT /${some}/_settings ` +
+      '{"index.blocks.write":null} there, and set the aliases',
+  };
 }
 
 /** What of the plan must be as it was, where it is not. */

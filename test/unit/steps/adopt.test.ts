@@ -1,5 +1,6 @@
 import { ConfigurationError } from '../../../src/domain/errors';
 import { indexOwnerKey, locationOwnerKey, WorkKeys } from '../../../src/domain/names';
+import { undoneKey } from '../../../src/steps/frozen-source';
 import { preflight } from '../../../src/steps/preflight';
 import { proofsBefore } from '../../../src/steps/proofs';
 import { anIndex } from '../../support/fake-cluster';
@@ -81,7 +82,7 @@ test.each<[string, (world: World) => void, RegExp]>([
   [
     'was committed',
     (world) => {
-      world.to.put(OLD.freeze(1).record, json({}));
+      world.to.put(OLD.freeze(1).record, json({ indices: [] }));
       world.to.put(OLD.freeze(1).outcome, json({ outcome: 'committed' }));
     },
     /was committed: clients may write on the target/,
@@ -97,6 +98,73 @@ test.each<[string, (world: World) => void, RegExp]>([
   await expect(start(world)).rejects.toThrow(ConfigurationError);
   await expect(start(world)).rejects.toThrow(says);
   expect(ownerOf(world, locationOwnerKey('snapferry-work', 'to'))).toMatchObject({ migration: 'move-logs' });
+});
+
+describe('a migration that was lost inside its cutover', () => {
+  const frozen = { indices: [{ name: 'logs-1', uuid: 'u', blockedBefore: false, aliases: [] }] };
+  const files = OLD.freeze(1);
+  const blocked = { 'index.blocks.write': 'true' };
+  const put = (world: World, key: string, value: unknown) => world.to.put(key, json(value));
+  /** What each step leaves behind, in the order in which they are taken. */
+  const steps: Readonly<Record<string, (world: World) => void>> = {
+    'the record of the freeze': (world) => put(world, files.record, frozen),
+    'the block': (world) => void (world.source.settingsOf['logs-1'] = { ...blocked }),
+    'the proof that writes are at rest': (world) => put(world, files.quiescence, { counters: {} }),
+    'the last restore': (world) => void (world.target.settingsOf['logs-1'] = { ...blocked }),
+    'the commit': (world) => put(world, files.outcome, { outcome: 'committed' }),
+    'what the target was before it was opened': (world) => put(world, files.switch, { indices: [], tally: {} }),
+    'opening the target': (world) => void (world.target.settingsOf['logs-1'] = {}),
+    'the aliases': (world) => void (world.target.aliasMap['logs-1'] = { logs: {} }),
+    'the record of what a rollback blocks': (world) => put(world, files.targetBlock, { indices: [] }),
+    'the block of the target': (world) => void (world.target.settingsOf['logs-1'] = { ...blocked }),
+    'the word on the rollback': (world) => put(world, files.rollback, { accepted: { operations: 0, exact: true } }),
+    'opening the source': (world) => put(world, undoneKey(files), {}),
+  };
+  const holds = /still holds freeze 1: wait for its deadline, or run `npx snapferry unfreeze`/;
+  const closed =
+    /stopped before 1 of its indices were opened on ali: .*source stays blocked. Open them with PUT \/logs-1\/_settings/;
+  const rollback = /a rollback was begun: if neither side takes writes, run `npx snapferry unfreeze`/;
+
+  test.each<[keyof typeof steps, RegExp]>([
+    ['the record of the freeze', holds],
+    ['the block', holds],
+    ['the proof that writes are at rest', holds],
+    ['the last restore', holds],
+    ['the commit', closed],
+    ['what the target was before it was opened', closed],
+    ['opening the target', /was committed: clients may write on the target/],
+    ['the aliases', /was committed: clients may write on the target/],
+    ['the record of what a rollback blocks', rollback],
+    ['the block of the target', rollback],
+    ['the word on the rollback', rollback],
+    ['opening the source', /rolled back: the source takes the writes. Remove its indices from ali, and start without/],
+  ])('after %s is told how both sides stand, and what ends that', async (last, says) => {
+    const world = await terminated();
+    for (const [step, left] of Object.entries(steps)) {
+      left(world);
+      if (step === last) break;
+    }
+    const before = JSON.stringify([world.source.settingsOf, world.target.settingsOf]);
+    await expect(start(world)).rejects.toThrow(says);
+    expect(JSON.stringify([world.source.settingsOf, world.target.settingsOf])).toBe(before);
+    expect(ownerOf(world, locationOwnerKey('snapferry-work', 'to'))).toMatchObject({ migration: 'move-logs' });
+  });
+
+  test('after its release goes on once the source is seen open, and not before', async () => {
+    const world = await terminated();
+    put(world, files.record, frozen);
+    put(world, files.outcome, { outcome: 'released' });
+    await expect(start(world)).rejects.toThrow(holds);
+    put(world, undoneKey(files), { unblocked: 1, leftBlocked: 0 });
+    expect((await start(world)).warnings[0]).toContain('Took over');
+  });
+
+  test('what was excluded stays blocked on the target, and is not missed there', async () => {
+    const world = await terminated();
+    for (const step of ['the record of the freeze', 'the last restore', 'the commit']) steps[step]?.(world);
+    put(world, OLD.exclusion('logs-1'), { index: 'logs-1' });
+    await expect(start(world)).rejects.toThrow(/was committed: clients may write/);
+  });
 });
 
 test('an unknown one, or one between other places, is refused', async () => {

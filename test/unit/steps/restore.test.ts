@@ -550,3 +550,67 @@ describe('aliases in every round', () => {
     expect(changes(migration)).not.toContain('updateAliases');
   });
 });
+
+describe('a migration that is taken over may have been lost inside its restore:', () => {
+  const before = { repository: 'snapferry-before', snapshot: 'before' };
+  const ours = { uuids: ['before'], restoring: before, adopted: true as const };
+  const add = (m: AMigration, changes = {}) =>
+    m.target.add('movies', { uuid: 'before', blocks: ['write'], ...changes }, { 'index.blocks.write': 'true' });
+  const left = (m: AMigration, docs: number) =>
+    m.save(m.keys.left('before'), { indices: { movies: { uuid: 'before', shards: [{ shard: 0, docs }] } } });
+  const done = [aRecovery('movies', before)];
+  const half = [aRecovery('movies', { ...before, stage: 'INDEX' })];
+
+  test.each<[string, (migration: AMigration) => void, string[]]>([
+    ['asked for, and nothing done', (m) => m.claim('movies', ours), ['putRepository', 'restore']],
+    [
+      'asked for again, and not closed yet',
+      (m) => (m.claim('movies', ours), add(m)),
+      ['putRepository', 'close', 'restore'],
+    ],
+    ['closed', (m) => (m.claim('movies', ours), add(m, { open: false })), ['putRepository', 'restore']],
+    [
+      'restored and not recorded as ours',
+      (m) => (m.claim('movies', { ...ours, uuids: [] }), add(m), (m.target.recoveryList = done)),
+      ['putRepository', 'close', 'restore'],
+    ],
+    [
+      'half restored',
+      (m) => (m.claim('movies', ours), add(m), (m.target.recoveryList = half)),
+      ['putRepository', 'close', 'restore'],
+    ],
+    [
+      'done, with what it left on record',
+      (m) => {
+        m.claim('movies', { ...ours, aliases: ['films'] });
+        add(m);
+        m.target.healthOf['movies'] = healthy(1);
+        m.target.statsOf['movies'] = [
+          { shard: 0, docs: 3, deleted: 0, indexTotal: 0, deleteTotal: 0, maxSeqNo: undefined },
+        ];
+        left(m, 3);
+      },
+      ['putRepository', 'close', 'restore'],
+    ],
+  ])('%s', async (_, change, expected) => {
+    const migration = new AMigration({ movies: { aliases: ['films'] } }, { restore: { aliases: 'everyRound' } });
+    change(migration);
+    await run(migration);
+    expect(changes(migration)).toEqual([...expected, 'updateAliases']);
+    expect(migration.target.aliasMap['movies']).toEqual({ films: {} });
+    const restored = migration.read<RestoredFile>(migration.keys.restored('movies'));
+    expect(restored).toMatchObject({ restoring: { snapshot: 'snap' }, aliases: ['films'] });
+    expect(restored.adopted).toBeUndefined();
+  });
+
+  test('what somebody has changed since is shown, and not restored over', async () => {
+    const migration = new AMigration();
+    migration.claim('movies', ours);
+    add(migration);
+    migration.target.statsOf['movies'] = [
+      { shard: 0, docs: 4, deleted: 0, indexTotal: 0, deleteTotal: 0, maxSeqNo: undefined },
+    ];
+    left(migration, 3);
+    await expect(run(migration)).rejects.toThrow('has 4 documents where 3 were left');
+  });
+});
