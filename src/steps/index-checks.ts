@@ -20,6 +20,8 @@ export interface MatchingIndices {
   /** The other indices of the source, each with the reason. */
   readonly excluded: readonly { readonly name: string; readonly because: string }[];
   readonly unmatched: readonly string[];
+  /** All of the source, with the indices that they point at. */
+  readonly aliases: Readonly<Record<string, readonly string[]>>;
 }
 
 /**
@@ -47,6 +49,7 @@ export async function matchingIndices(
     excluded: [...excluded, ...unnamed(all.keys(), [...included, ...excluded.map(({ name }) => name)])],
     // An alias matches no index; it has been refused by name already.
     unmatched: unmatched.filter((pattern) => !Object.hasOwn(aliases, pattern)),
+    aliases,
   };
 }
 
@@ -80,13 +83,19 @@ export interface Ends {
   readonly claimant: Claimant;
 }
 
-/** Adds a problem for each reason why one of `indices` can not be moved. Returns the settings of those that are open. */
+export interface CheckedIndices {
+  /** Of those that are open on the source. */
+  readonly settings: Readonly<Record<string, FlatSettings>>;
+  readonly there: TargetSurvey;
+}
+
+/** Adds a problem for each reason why one of `indices` can not be moved. Returns what was read for that. */
 export async function checkIndices(
   indices: readonly IndexInfo[],
   ends: Ends,
   findings: Findings,
   signal: AbortSignal,
-): Promise<Readonly<Record<string, FlatSettings>>> {
+): Promise<CheckedIndices> {
   const open = indices.filter((index) => index.open).map(({ name }) => name);
   const settings = open.length === 0 ? {} : await ends.source.settings(open, signal);
   const there = await surveyTarget(indices, ends, signal);
@@ -117,34 +126,30 @@ export async function checkIndices(
       remedy: 'give it larger disks; before 7.4 the block stays until somebody removes it',
     });
   }
-  return settings;
+  return { settings, there };
 }
 
 /** Set by a cluster itself when a disk is beyond the watermark `flood_stage`. */
 const FLOOD_BLOCK = 'read_only_allow_delete';
 
 /** What would be found in the freeze only: aliases of the source that cannot be set on the target, or not as they were. */
-export async function checkAliases(
+export function checkAliases(
   plan: ResolvedPlan,
-  indices: readonly IndexInfo[],
-  { source, target }: Pick<Ends, 'source' | 'target'>,
+  { indices, aliases }: Pick<MatchingIndices, 'indices' | 'aliases'>,
+  there: TargetSurvey,
   findings: Findings,
-  signal: AbortSignal,
-): Promise<void> {
+): void {
   const moved = new Set(indices.map(({ name }) => name));
-  const coming = aliasesToCome(plan, [...moved], await source.allAliases(signal));
-  if (Object.keys(coming).length === 0) return;
+  const coming = aliasesToCome(plan, [...moved], aliases);
   const ours = new Set(indices.map(({ name }) => nameOnTarget(plan.restore, name)));
   const isOurs = (index: string) =>
     ours.has(plan.restore.strategy === 'alias' ? (roundOf(index)?.name ?? index) : index);
-  const there = new Set((await target.indices(signal)).map(({ name }) => name));
-  const everywhere = await target.allAliases(signal);
   for (const [alias, places] of Object.entries(coming)) {
-    const strangers = (Object.hasOwn(everywhere, alias) ? (everywhere[alias] ?? []) : []).filter(
+    const strangers = (Object.hasOwn(there.aliases, alias) ? (there.aliases[alias] ?? []) : []).filter(
       (index) => !isOurs(index),
     );
     // A moved index of that name has been refused by name already.
-    if (there.has(alias) && !ours.has(alias)) {
+    if (there.indices.has(alias) && !ours.has(alias)) {
       findings.refuse('target', alias, {
         seen: `Alias '${alias}' cannot be set: an index of that name exists on the target`,
         remedy: 'remove or rename that index, or plan restore.aliases: "none"',
@@ -187,7 +192,8 @@ function onSource({ name, open, health }: IndexInfo, settings: FlatSettings): Ob
   return found;
 }
 
-interface TargetSurvey {
+/** The target as the checks of indices have read it. */
+export interface TargetSurvey {
   readonly claimant: Claimant;
   readonly naming: Naming;
   readonly indices: ReadonlyMap<string, IndexInfo>;

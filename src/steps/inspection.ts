@@ -212,12 +212,12 @@ class Checks {
     return findings.attempt('scope', source.name, async () => {
       const matching = await matchingIndices(plan, source, findings, context.signal);
       this.scope(matching);
-      const { indices } = matching;
-      const found = { ...matching, estimate: this.estimate(indices) };
+      const { indices, excluded } = matching;
+      const found = { indices, excluded, estimate: this.estimate(indices) };
       if (targetInfo === undefined) return found;
       const ends = { ...this.ends, targetInfo, naming: plan.restore, claimant: this.claimant(targetInfo) };
-      const settings = await checkIndices(indices, ends, findings, context.signal);
-      await checkAliases(plan, indices, ends, findings, context.signal);
+      const { settings, there } = await checkIndices(indices, ends, findings, context.signal);
+      checkAliases(plan, matching, there, findings);
       await checkDataStreams(plan, source, indices, findings, context.signal);
       await checkNeeds(indices, settings, this.ends, findings, context.signal);
       const lacks = await checkDefinitions(indices, settings, this.ends, findings, context.signal);
