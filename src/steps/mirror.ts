@@ -162,7 +162,15 @@ async function send(
   const progress = (bytes: number) => run.progress({ blobs: 0, bytes });
   if (file.saved === undefined) {
     const isUnproved = file.sourceEtag !== undefined;
-    return copyFile(engine, source, target, file, { signal, progress, isUnproved, onCursor: () => undefined });
+    const options = { signal, progress, isUnproved, onCursor: () => undefined };
+    return copyFile(engine, source, target, file, options).catch((error: unknown) => {
+      if (!(error instanceof RepositoryChangedError)) throw error;
+      const { subject } = error;
+      throw new RepositoryChangedError('A blob was replaced while it was copied: run it again', {
+        subject,
+        cause: error,
+      });
+    });
   }
   return [await sendSaved(engine.pace, target, file.blobs[0]!, file.saved, { signal, progress })];
 }

@@ -172,6 +172,21 @@ test('a snapshot that is deleted at the source meanwhile keeps index-N from bein
   expect(scene.copied.has('index.latest')).toBe(false);
 });
 
+test('a blob that is replaced while it is copied stops the run, which says to run it again', async () => {
+  const scene = new Scene();
+  scene.source.store.put('from/large', randomBytes(20 * 2 ** 20));
+  const plan = await scene.whole();
+  const { store } = scene.source;
+  const read = store.read.bind(store);
+  store.read = (key, ...rest) => {
+    if (key === 'from/large') store.put(key, randomBytes(20 * 2 ** 20));
+    return read(key, ...rest);
+  };
+  const error = await scene.run(plan).catch((one: unknown) => one);
+  expect(error).toBeInstanceOf(RepositoryChangedError);
+  expect(String(error)).toMatch(/run it again \[.*key=from\/large/);
+});
+
 test("somebody else's repository is not written over", async () => {
   const scene = new Scene();
   for (const [key, bytes] of fixture('6.8.23-rounds')) scene.target.store.put(`to/${key}`, bytes);
