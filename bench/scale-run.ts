@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Client, Connection } from '@temporalio/client';
+import { Client, Connection, isGrpcDeadlineError } from '@temporalio/client';
 import type { WorkflowHandle } from '@temporalio/client';
 import type { PlannedTransfer, RoundRef } from '../src/domain/exchange';
 import { peakMiB, run } from './measure';
@@ -85,7 +85,7 @@ export class ScaleRun {
     const options = { taskQueue: 'snapferry', workflowId: `scale/round-0-a${round.attempt}`, args: [input] };
     const handle = await client.workflow.start('transfer', options);
     let ended = false;
-    const result = handle.result().finally(() => (ended = true));
+    const result = resultOf(handle).finally(() => (ended = true));
     result.catch(() => undefined);
     while (!ended) {
       await Promise.race([sleep(10_000, undefined, { ref: false }), result]);
@@ -139,6 +139,18 @@ export class ScaleRun {
         return ended;
       }),
     );
+  }
+}
+
+/** On a server that is busy the long poll may end before the workflow does; it is begun again. */
+async function resultOf(handle: WorkflowHandle): Promise<unknown> {
+  for (;;) {
+    try {
+      return await handle.result();
+    } catch (error) {
+      const cause = error instanceof Error ? error.cause : undefined;
+      if (!isGrpcDeadlineError(cause)) throw error;
+    }
   }
 }
 

@@ -171,6 +171,7 @@ export class Gate {
     this.#windowFrom = now;
     this.#done = 0;
     this.#weight = 0;
+    this.#latencyMs = 0;
     this.#wasFull = false;
   }
 }
