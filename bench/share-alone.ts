@@ -15,12 +15,11 @@ async function main(): Promise<void> {
   for await (const file of createInterface(process.stdin)) {
     const { round, planned } = JSON.parse(await readFile(file, 'utf8')) as Planned;
     const from = performance.now();
-    let page = 0;
-    for (const phase of planned.phases) {
-      const end = page + phase.pages;
-      for (; page < end; page += 1) {
-        const units = await readUnits(deps, { ...round, page }, ALONE);
-        await inParallel(units, TRANSFER_SLOTS, ALONE.signal, async ({ unit }) => {
+    for (let page = 0; page < planned.pages; page += 1) {
+      const units = await readUnits(deps, { ...round, page }, ALONE);
+      for (const stage of new Set(units.map((unit) => unit.stage))) {
+        const some = units.filter((unit) => unit.stage === stage);
+        await inParallel(some, TRANSFER_SLOTS, ALONE.signal, async ({ unit }) => {
           await copyUnit(deps, { ...round, page, unit }, ALONE);
         });
       }

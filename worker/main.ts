@@ -2,6 +2,7 @@ import { fork } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import os from 'node:os';
+import { setFlagsFromString } from 'node:v8';
 import { Client, isGrpcServiceError } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
@@ -34,6 +35,7 @@ export const TRANSFER_SLOTS = 8;
  */
 export async function runWorker(options: { readonly role: Role }): Promise<void> {
   if (options.role === 'all') return runBoth();
+  if (options.role === 'control') boundHeap();
   // A transfer worker registers no workflows, and the SDK would warn of that at every start.
   const logger = new DefaultLogger(options.role === 'transfer' ? 'ERROR' : 'WARN');
   const metrics = options.role === 'control' ? process.env['SNAPFERRY_METRICS'] : undefined;
@@ -65,6 +67,14 @@ export async function runWorker(options: { readonly role: Role }): Promise<void>
     await deps.close();
     await connection.close();
   }
+}
+
+/**
+ * The plan of a million blobs leaves as much behind as it keeps. V8 would let the heap become four times what lives in it
+ * before it looks: 1,057 MiB of memory (`npm run bench:scale`), and with this about 800.
+ */
+export function boundHeap(): void {
+  setFlagsFromString('--heap-growing-percent=100');
 }
 
 /** @throws ConfigurationError when the address for Prometheus cannot be listened on */

@@ -22,7 +22,7 @@ import { DESCRIPTIONS, limits, progress, record, status } from './messages';
 import { quick, transferring, TRANSFER_QUEUE_SUFFIX } from './stubs';
 
 /**
- * Moves what one round must send: phases are barriers, inside a phase a bounded window of activities. It ends when
+ * Moves what one round must send: stages are barriers, inside a stage a bounded window of activities. It ends when
  * every unit is in the target store and proved. It publishes nothing: `index-N` is the parent's.
  */
 
@@ -42,6 +42,7 @@ class TransferRun {
   private readonly stubs = transferring(`${workflowInfo().taskQueue}${TRANSFER_QUEUE_SUFFIX}`);
   private readonly cursor: { -readonly [K in keyof TransferCursor]: TransferCursor[K] };
   private readonly scope = new CancellationScope();
+  private stage = -1;
   private phase = '';
   private inFlight = 0;
   private failed: { readonly error: unknown } | undefined;
@@ -58,26 +59,21 @@ class TransferRun {
 
   async run(): Promise<TransferResult> {
     try {
-      return await this.scope.run(() => this.phases());
+      return await this.scope.run(() => this.pages());
     } catch (error) {
       await this.settled();
       throw this.failed === undefined ? error : this.failed.error;
     }
   }
 
-  private async phases(): Promise<TransferResult> {
-    let page = 0;
-    for (const phase of this.input.planned.phases) {
-      const end = page + phase.pages;
-      for (; page < end; page += 1) {
-        if (page < this.cursor.nextPage) continue;
-        this.enter(phase.phase);
-        await this.page(page);
-        this.cursor.nextPage = page + 1;
-        if (workflowInfo().continueAsNewSuggested) await this.continue();
-      }
-      await this.drain();
+  private async pages(): Promise<TransferResult> {
+    const { pages } = this.input.planned;
+    for (let page = this.cursor.nextPage; page < pages; page += 1) {
+      await this.page(page);
+      this.cursor.nextPage = page + 1;
+      if (workflowInfo().continueAsNewSuggested) await this.continue();
     }
+    await this.drain();
     await this.telling;
     return { blobs: this.cursor.blobsDone, bytes: this.cursor.bytesDone };
   }
@@ -105,6 +101,7 @@ class TransferRun {
       { ...this.round(), page },
     ]);
     for (const label of labels) {
+      if (label.stage !== this.stage) await this.enter(label);
       await condition(() => this.inFlight < WINDOW);
       this.start(page, label);
     }
@@ -136,7 +133,7 @@ class TransferRun {
     ]);
   }
 
-  /** The barrier: nothing of the next phase begins while anything of this one is in flight. */
+  /** The barrier: nothing of the next stage begins while anything of this one is in flight. */
   private async drain(): Promise<void> {
     await condition(() => this.inFlight === 0);
   }
@@ -152,8 +149,9 @@ class TransferRun {
     return continueAsNew<typeof transfer>({ ...this.input, limits: this.limits, resume: this.cursor });
   }
 
-  private enter(phase: string): void {
-    if (phase === this.phase) return;
+  private async enter({ stage, phase }: UnitLabel): Promise<void> {
+    await this.drain();
+    this.stage = stage;
     this.phase = phase;
     this.tell(true);
   }

@@ -138,15 +138,6 @@ export interface PlannedTransfer {
   readonly replicaBytes: number;
   /** The item of the plan's `indices` that most is sent for; undefined when nothing is. */
   readonly heaviest: Heaviest | undefined;
-  /** Consecutive ranges of units; a range begins only when the one before it is complete. */
-  readonly phases: readonly {
-    readonly phase: string;
-    /** Pages of units; a page belongs to one phase. */
-    readonly pages: number;
-    readonly units: number;
-    readonly blobs: number;
-    readonly bytes: number;
-  }[];
   readonly units: number;
   readonly pages: number;
 }
@@ -160,6 +151,10 @@ export interface Heaviest {
 /** One activity of the transfer: a large file alone, or a batch of small ones. */
 export interface UnitLabel {
   readonly unit: number;
+  /** A unit begins when all of the stages before its own are complete. */
+  readonly stage: number;
+  /** For people: `data`, `metadata`. */
+  readonly phase: string;
   readonly kind: 'blob' | 'batch';
   /** For Temporal Web: `orders/0 __3 (1.2 GiB)`, `data batch 12: 500 blobs (63 MiB)`. */
   readonly label: string;

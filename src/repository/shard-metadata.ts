@@ -31,14 +31,23 @@ export async function readShard(
   at: ShardAddress,
   read: ReadBlob,
 ): Promise<Shard> {
+  const { facts, blobs } = await readShardSnapshot(entry, at, read);
+  const { blob, bytes } = await readShardIndex(repository, entry, at, read);
+  return { facts, blobs: [...blobs, blob], index: { key: blob.key, bytes } };
+}
+
+/** Keeps nothing of what it decodes: with 16 shards at a time that is more than what comes of it. */
+async function readShardSnapshot(
+  entry: SnapshotEntry,
+  at: ShardAddress,
+  read: ReadBlob,
+): Promise<Pick<Shard, 'facts' | 'blobs'>> {
   const key = shardSnapshotKey(at.indexId, at.shard, entry.uuid);
-  const snapshot = await readMetadata(key, 'snapshot', 'shard-metadata', read);
-  const files = checked(key, () => filesOf(snapshot.content, entry, key));
-  const index = await readShardIndex(repository, entry, at, read);
+  const { content, blob } = await readMetadata(key, 'snapshot', 'shard-metadata', read);
+  const files = checked(key, () => filesOf(content, entry, key));
   const folder = shardFolder(at.indexId, at.shard);
   const blobs = files.flatMap((file) => (file.virtual ? [] : blobsOfFile(folder, file)));
-  blobs.push(snapshot.blob, index.blob);
-  return { facts: factsOf(at.shard, files), blobs, index: { key: index.blob.key, bytes: index.bytes } };
+  return { facts: factsOf(at.shard, files), blobs: [...blobs, blob] };
 }
 
 interface LuceneFile {

@@ -19,7 +19,9 @@ export async function readUnits(deps: StepDeps, input: ReadUnitsInput, context: 
   const migration = await openMigration(deps, input.plan, context);
   const key = migration.keys.round(input.round, input.attempt).page(input.page);
   const units = await requireJson<UnitLabel[]>(migration.targetStore, key, context.signal);
-  return units.map(({ unit, kind, label, blobs, bytes }) => ({ unit, kind, label, blobs, bytes }));
+  return units.map(({ unit, stage, phase, kind, label, blobs, bytes }) => {
+    return { unit, stage, phase, kind, label, blobs, bytes };
+  });
 }
 
 /**
@@ -81,19 +83,22 @@ class UnitCopy {
   private async copyAll(pace: Pick<Pace, 'take'>): Promise<ProofLine[]> {
     const { files } = this.unit;
     const { sourceStore: source, targetStore: target } = this.migration;
-    await this.deps.engine.inLanes(
-      { source, target },
-      files,
-      bytesOf,
-      this.context.signal,
-      async (file, signal, index) => {
-        const proofs = (await this.doneBefore(file, index, signal)) ?? (await this.copy(file, pace, signal));
-        this.proofs.set(index, proofs);
-        this.done[index] = proofs.map(doneBlob);
-        this.blobsDone += proofs.length;
-        this.tell();
-      },
-    );
+    for (const [from, some] of phasesOf(files)) {
+      await this.deps.engine.inLanes(
+        { source, target },
+        some,
+        bytesOf,
+        this.context.signal,
+        async (file, signal, n) => {
+          const index = from + n;
+          const proofs = (await this.doneBefore(file, index, signal)) ?? (await this.copy(file, pace, signal));
+          this.proofs.set(index, proofs);
+          this.done[index] = proofs.map(doneBlob);
+          this.blobsDone += proofs.length;
+          this.tell();
+        },
+      );
+    }
     return files.flatMap(({ blobs }, index) => blobs.map((blob, n) => proofLine(this.proofs.get(index)![n]!, blob)));
   }
 
@@ -188,6 +193,16 @@ function progressOf(resumed: StepContext['resumed'], unit: number): UnitProgress
 function doneBlob({ crc32: crc, etag, checksum, requestId }: BlobProof): DoneBlob {
   const told = [crc, etag, checksum ?? null] as const;
   return requestId === undefined ? told : [...told, requestId];
+}
+
+/** The files of each phase, with the place of the first. */
+function* phasesOf(files: readonly UnitFile[]): Generator<readonly [from: number, files: readonly UnitFile[]]> {
+  const phaseOf = (place: number) => files[place]?.blobs[0]!.phase;
+  for (let from = 0, to = 1; from < files.length; to += 1) {
+    if (to < files.length && phaseOf(to) === phaseOf(from)) continue;
+    yield [from, files.slice(from, to)];
+    from = to;
+  }
 }
 
 function bytesOf(file: UnitFile): number {

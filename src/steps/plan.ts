@@ -11,7 +11,7 @@ import { isShared } from '../domain/plan';
 import { matchesPattern } from '../domain/patterns';
 import { hasFeaturesOf } from '../elasticsearch';
 import { bytesToFetch, readManifest } from '../repository';
-import type { Manifest, ManifestBlob, Phase, RepositoryData } from '../repository';
+import type { Manifest, ManifestBlob, RepositoryData } from '../repository';
 import { payload } from '../storage';
 import type { Store } from '../storage/store';
 import { assertMayAct } from './context';
@@ -219,12 +219,12 @@ class PlanWriter {
   async write(manifest: Manifest, repository: RepositoryData, units: Iterable<TransferUnit>): Promise<TransferShape> {
     await this.writeVolatile(manifest.volatile);
     const labels = await this.writeUnits(units);
-    const phases = phasesOf(labels);
-    await this.writePages(phases);
+    const pages = pagesOf(labels);
+    await this.writePages(pages);
     const file = manifestFile(manifest, repository, await this.writeBlobs(manifest.blobs));
     assertMayAct(this.context, WRITE_TIMEOUT_MS);
     const { digest } = await writeJson(this.store, this.round.manifest, file, this.context.signal);
-    return plannedTransfer(file, digest, phases);
+    return plannedTransfer(file, digest, labels, pages.length);
   }
 
   private writeVolatile(volatile: ReadonlyMap<string, Buffer>): Promise<void> {
@@ -246,8 +246,7 @@ class PlanWriter {
     return labels;
   }
 
-  private writePages(phases: readonly PlannedPhase[]): Promise<void> {
-    const pages = phases.flatMap((phase) => phase.pages);
+  private writePages(pages: readonly (readonly Label[])[]): Promise<void> {
     return inParallel(pages, WRITES_AT_ONCE, this.context.signal, async (labels, signal, page) => {
       assertMayAct(this.context, WRITE_TIMEOUT_MS);
       await writeJson(this.store, this.round.page(page), labels, signal);
@@ -271,22 +270,10 @@ class PlanWriter {
 /** Not `Omit`: the unit's files are to be forgotten, not only unseen. */
 type Label = Omit<TransferUnit, 'files'> & { readonly files: undefined };
 
-interface PlannedPhase {
-  readonly phase: Phase;
-  readonly pages: readonly (readonly Label[])[];
-}
-
-/** A page holds units of one phase, so that a barrier is always between two pages. */
-function phasesOf(labels: readonly Label[]): PlannedPhase[] {
-  const byPhase = new Map<Phase, Label[][]>();
-  for (const label of labels) {
-    const pages = byPhase.get(label.phase) ?? [];
-    byPhase.set(label.phase, pages);
-    const last = pages.at(-1);
-    if (last === undefined || last.length === PAGE_UNITS) pages.push([label]);
-    else last.push(label);
-  }
-  return [...byPhase].map(([phase, pages]) => ({ phase, pages }));
+function pagesOf(labels: readonly Label[]): (readonly Label[])[] {
+  return Array.from({ length: Math.ceil(labels.length / PAGE_UNITS) }, (_, page) =>
+    labels.slice(page * PAGE_UNITS, (page + 1) * PAGE_UNITS),
+  );
 }
 
 /** The manifest as it is kept; the digests of its blobs make the manifest's own digest vouch for them too. */
@@ -349,23 +336,17 @@ function heaviestOf(items: readonly string[], manifest: Manifest, missing: reado
 function plannedTransfer(
   manifest: ManifestFile,
   manifestDigest: string,
-  phases: readonly PlannedPhase[],
+  labels: readonly Label[],
+  pages: number,
 ): TransferShape {
-  const ranges = phases.map(({ phase, pages }) => {
-    const units = pages.flat();
-    const sum = (of: 'blobs' | 'bytes') => units.reduce((total, unit) => total + unit[of], 0);
-    return { phase, pages: pages.length, units: units.length, blobs: sum('blobs'), bytes: sum('bytes') };
-  });
-  const total = (of: 'pages' | 'units' | 'blobs' | 'bytes') => ranges.reduce((sum, range) => sum + range[of], 0);
   return {
     generation: manifest.generation,
     manifestDigest,
     blobs: manifest.blobs,
     bytes: manifest.bytes,
-    sendBlobs: total('blobs'),
-    sendBytes: total('bytes'),
-    phases: ranges,
-    units: total('units'),
-    pages: total('pages'),
+    sendBlobs: labels.reduce((sum, { blobs }) => sum + blobs, 0),
+    sendBytes: labels.reduce((sum, { bytes }) => sum + bytes, 0),
+    units: labels.length,
+    pages,
   };
 }

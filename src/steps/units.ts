@@ -21,7 +21,7 @@ export interface UnitFile {
 
 /** One activity of the transfer, as `units/<unit>.json` holds it. */
 export interface TransferUnit extends UnitLabel {
-  readonly phase: Phase;
+  /** Phase by phase: a file of the next one is written when all of the one before are there and proved. */
   readonly files: readonly UnitFile[];
 }
 
@@ -38,10 +38,10 @@ const TRANSFERRED: readonly Phase[] = [
 type PlannedFile = ManifestBlob | readonly ManifestBlob[];
 
 /**
- * Phase by phase in copy order, each unit made when it is asked for: there may be a million blobs. Units are numbered
- * from 0 over all phases.
+ * Stage by stage in copy order, each unit made when it is asked for: there may be a million blobs. Units are numbered
+ * from 0 over all stages.
  *
- * Large files come first, the largest in front, so that a phase does not end waiting for one. The others are shuffled
+ * Large files come first, the largest in front, so that a stage does not end waiting for one. The others are shuffled
  * by a checksum of the key: stores partition by key order, and neighbours would all meet one partition.
  */
 export function* unitsOf(
@@ -51,23 +51,69 @@ export function* unitsOf(
 ): Generator<TransferUnit> {
   const names = new Map(indices.map(({ id, name }) => [id, name]));
   let unit = 0;
+  let stage = 0;
+  for (const { phase, units } of stagesOf(blobs)) {
+    let n = 0;
+    for (const content of units) {
+      const files = content.map((file) => unitFile(file, volatile));
+      yield { unit: unit++, stage, phase, ...labelled(n++, phase, files, names), files };
+    }
+    stage += 1;
+  }
+}
+
+/** What lies between two barriers of the transfer. */
+interface Stage {
+  /** For people. */
+  readonly phase: string;
+  readonly units: Iterable<readonly PlannedFile[]>;
+}
+
+/** Phases that fit into one batch together are one stage: a small round is a single activity, metadata another. */
+function* stagesOf(blobs: readonly ManifestBlob[]): Generator<Stage> {
+  let joined = new JoinedPhases();
   for (const phase of TRANSFERRED) {
     const files = filesOf(blobs.filter((blob) => blob.phase === phase));
     const large = files.filter(isLarge).sort((a, b) => bytesOf(b) - bytesOf(a));
     const small = shuffled(files.filter((file) => !isLarge(file)));
-    let n = 0;
-    for (const content of chain(
-      large.map((file) => [file]),
-      batches(small),
-    )) {
-      yield labelled(
-        unit++,
-        n++,
+    if (large.length === 0 && joined.add(phase, small)) continue;
+    yield* joined.stages();
+    joined = new JoinedPhases();
+    if (large.length > 0 || !joined.add(phase, small)) {
+      yield {
         phase,
-        content.map((file) => unitFile(file, volatile)),
-        names,
-      );
+        units: chain(
+          large.map((file) => [file]),
+          batches(small),
+        ),
+      };
     }
+  }
+  yield* joined.stages();
+}
+
+class JoinedPhases {
+  private readonly phases: Phase[] = [];
+  private readonly files: PlannedFile[] = [];
+  private blobs = 0;
+  private bytes = 0;
+
+  /** Whether there was room for all of them. */
+  add(phase: Phase, files: readonly PlannedFile[]): boolean {
+    const blobs = this.blobs + files.reduce((sum, file) => sum + blobsOf(file).length, 0);
+    const bytes = this.bytes + files.reduce((sum, file) => sum + bytesOf(file), 0);
+    if (blobs > BATCH_BLOBS || bytes > BATCH_BYTES) return false;
+    [this.blobs, this.bytes] = [blobs, bytes];
+    if (files.length > 0) this.phases.push(phase);
+    this.files.push(...files);
+    return true;
+  }
+
+  stages(): Stage[] {
+    const [first, ...others] = this.phases;
+    if (first === undefined) return [];
+    const all = first === 'data' ? 'data and metadata' : 'metadata';
+    return [{ phase: others.length === 0 ? first : all, units: [this.files] }];
   }
 }
 
@@ -131,12 +177,11 @@ function* batches(files: readonly PlannedFile[]): Generator<PlannedFile[]> {
 }
 
 function labelled(
-  unit: number,
   n: number,
-  phase: Phase,
+  phase: string,
   files: readonly UnitFile[],
   names: ReadonlyMap<string, string>,
-): TransferUnit {
+): Pick<UnitLabel, 'kind' | 'label' | 'blobs' | 'bytes'> {
   const blobs = files.reduce((sum, file) => sum + file.blobs.length, 0);
   const bytes = files.reduce((sum, file) => sum + bytesOf(file.blobs), 0);
   const kind = files.length === 1 && (bytes >= OWN_UNIT_FROM_BYTES || blobs > BATCH_BLOBS) ? 'blob' : 'batch';
@@ -144,7 +189,7 @@ function labelled(
     kind === 'blob'
       ? `${placeOf(files[0]!.blobs[0]!, names)} (${formatBytes(bytes)})`
       : `${phase} batch ${n + 1}: ${blobs} ${blobs === 1 ? 'blob' : 'blobs'} (${formatBytes(bytes)})`;
-  return { unit, kind, label, phase, blobs, bytes, files };
+  return { kind, label, blobs, bytes };
 }
 
 /** `indices/<id>/0/__3` as `orders/0 __3`. */

@@ -83,13 +83,6 @@ export function fakeActivities(options: FakeOptions = {}): { activities: Activit
         heaviest: undefined,
         units: total,
         pages: phaseOfPage.length,
-        phases: perPhase.map(([phase, count]) => ({
-          phase,
-          units: count,
-          pages: Math.ceil(count / 100),
-          blobs: count,
-          bytes: count * 10,
-        })),
       };
     },
     async nextOpening({ at }) {
@@ -102,6 +95,8 @@ export function fakeActivities(options: FakeOptions = {}): { activities: Activit
         const unit = firstUnit(page) + i;
         return {
           unit,
+          stage: perPhase.findIndex(([each]) => each === phase),
+          phase,
           kind: unit % 2 === 0 ? ('blob' as const) : ('batch' as const),
           label: `${phase} ${unit}`,
           blobs: 1,

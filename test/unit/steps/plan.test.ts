@@ -59,20 +59,13 @@ describe('the plan of a transfer', () => {
     expect([...store.blobs].sort()).toEqual([...whole].sort());
   });
 
-  test('a phase begins on a page of its own, in the order in which a repository must be written', async () => {
+  test('what fits into one batch is one unit, in the order in which a repository must be written', async () => {
     const round = await (await Recorded.begin(NAME, 'final')).round(0, NAME, 'final');
-    const { phases, pages, units } = await round.planned();
-    const order = phases.map(({ phase }) => PHASES.findIndex((known) => known === phase));
+    expect(await round.planned()).toMatchObject({ units: 1, pages: 1 });
+    const unit = await requireJson<TransferUnit>(round.recorded.world.to, round.keys.unit(0), signal);
+    const order = unit.files.map(({ blobs }) => PHASES.indexOf(blobs[0]!.phase));
     expect(order).toEqual([...order].sort((a, b) => a - b));
-    expect(phases.reduce((sum, phase) => sum + phase.pages, 0)).toBe(pages);
-    expect(phases.reduce((sum, phase) => sum + phase.units, 0)).toBe(units);
-    let page = 0;
-    for (const { phase, pages: count } of phases) {
-      for (const end = page + count; page < end; page += 1) {
-        const held = await requireJson<{ phase: string }[]>(round.recorded.world.to, round.keys.page(page), signal);
-        expect(held.every((unit) => unit.phase === phase)).toBe(true);
-      }
-    }
+    expect(new Set(order).size).toBe(4);
   });
 
   test('a later round sends what is new, and volatile metadata always', async () => {
@@ -198,17 +191,21 @@ describe('units', () => {
     expect(heavy.map(({ bytes }) => bytes / MIB)).toEqual([60, 60, 60, 20]);
   });
 
-  test('units are numbered over all phases, and none is of two', () => {
-    const units = cut([
-      ...Array.from({ length: 3 }, (_, n) => blob(`__${n}`, 16 * MIB)),
-      blob('snap-x.dat', 10, { phase: 'shard-metadata' }),
+  test('phases that fit into one batch together are one unit, and no other unit is of two', () => {
+    const metadata = (count: number, phase: ManifestBlob['phase']) =>
+      Array.from({ length: count }, (_, n) => blob(`${phase}-${n}`, 10, { phase }));
+    const told = (blobs: ManifestBlob[]) =>
+      cut(blobs).map((each) => `${each.unit} ${each.stage} ${each.phase} ${each.blobs}`);
+    const large = Array.from({ length: 2 }, (_, n) => blob(`__${n}`, 16 * MIB));
+    const tail = [...metadata(3, 'shard-metadata'), ...metadata(2, 'root-metadata')];
+    expect(told([...large, ...tail])).toEqual(['0 0 data 1', '1 0 data 1', '2 1 metadata 5']);
+    expect(told([...metadata(400, 'data'), ...metadata(200, 'shard-metadata'), ...tail])).toEqual([
+      '0 0 data 400',
+      '1 1 metadata 205',
     ]);
-    expect(units.map(({ unit, phase }) => `${unit} ${phase}`)).toEqual([
-      '0 data',
-      '1 data',
-      '2 data',
-      '3 shard-metadata',
-    ]);
+    expect(told([...metadata(5, 'data'), ...metadata(501, 'shard-metadata'), ...metadata(2, 'root-metadata')])).toEqual(
+      ['0 0 data 5', '1 1 shard-metadata 500', '2 1 shard-metadata 1', '3 2 root-metadata 2'],
+    );
   });
 
   test('keys are shuffled, the same way each time', () => {

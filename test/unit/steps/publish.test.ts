@@ -167,9 +167,9 @@ describe('the target of a publication', () => {
 
   test('nothing is published while a unit has no proof', async () => {
     const { round, to } = await transferred();
-    to.blobs.delete(round.keys.proof(1));
+    to.blobs.delete(round.keys.proof(0));
     await expect(round.publish()).rejects.toThrow(BlobMissingError);
-    await expect(round.publish()).rejects.toThrow('unit=1');
+    await expect(round.publish()).rejects.toThrow('unit=0');
   });
 
   test('index.latest that another attempt changes meanwhile is noticed', async () => {
