@@ -1,4 +1,5 @@
 /** With exactly the policies that `snapferry policies` prints a migration passes; without one statement preflight names it. */
+import type OSS from 'ali-oss';
 import { execFile } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -12,6 +13,8 @@ import type { S3Door, Statement } from '../../stack';
 import { startClouds } from '../support/clouds';
 import type { Clouds } from '../support/clouds';
 import type { Ferry } from '../support/ferry';
+import { aliOss } from '../support/oss';
+import type { BucketCalls } from '../support/oss';
 import { testServers } from '../support/temporal';
 import { Writers } from '../support/writers';
 
@@ -146,3 +149,26 @@ test('with exactly these a migration passes', async () => {
   expect(report.verification.failed).toBe(0);
   expect(await writers.differences(target.url)).toEqual([]);
 }, 180_000);
+
+test('what they let a bucket tell speaks against a start: rules that delete blobs, versions that void conditions', async () => {
+  const bucket = ferry.buckets.target;
+  const client = aliOss(clouds.oss.endpoint, bucket) as OSS & BucketCalls;
+  const after = async (change: () => Promise<unknown>, granted: Partial<Granted> = {}) => {
+    await clouds.oss.setPolicy(undefined);
+    await change();
+    await permit(granted);
+    return objections();
+  };
+  const rules = [{ id: 'tidy', prefix: 'to/', status: 'Enabled', expiration: { days: 7 } }];
+  const rule = `Life-cycle rule 'tidy' of oss://${bucket} deletes blobs below 'to/' 7 days after`;
+  expect(await after(() => client.putBucketLifecycle(bucket, rules as never))).toContain(rule);
+  expect(await after(() => client.deleteBucketLifecycle(bucket))).not.toContain('Life-cycle');
+
+  const suspend = () => client.putBucketVersioning(bucket, 'Suspended');
+  const told = await after(suspend);
+  expect(told.match(/versions/g)?.length).toBe(1);
+  expect(told).toContain(`oss://${bucket} has kept versions, which suspending does not undo`);
+  const position = statementsOf('worker').findIndex(({ sid }) => sid === 'ReadBucketProperties');
+  // The probe sees it too, where the bucket may not be asked.
+  expect(await after(suspend, without('worker', position))).toContain('The bucket keeps versions (or did');
+}, 60_000);
