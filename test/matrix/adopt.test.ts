@@ -59,6 +59,40 @@ test.each(['terminated', 'aborted'])(
   },
 );
 
+test('one that was terminated with its lease inside a freeze is taken over once `snapferry unfreeze` has opened the source', async () => {
+  const [source, target, index] = [all.source.url, all.target.url, 'adopted-frozen'];
+  const writers = new Writers(source, 5);
+  await writers.createIndex(index, { number_of_shards: 2 }, { aliases: { [`${index}-alias`]: {} } });
+  await writers.bulk(index, 300);
+  ferry = await Ferry.create({
+    ...{ source, target, indices: [index], servers: all.servers },
+    plan: { rounds: { every: '1h' }, cutover: { approval: true }, restore: { aliases: 'everyRound' } },
+  });
+  await ferry.startWorker();
+  const handle = await ferry.start();
+  await ferry.rounds(1);
+  await ferry.signal('freeze-writes');
+  await ferry.until(({ phase }) => phase === 'awaiting approval');
+  await handle.terminate();
+  await ferry.terminate('/freeze-1');
+
+  const early = ferry.beside({ adopt: ferry.id });
+  await early.start();
+  expect(await early.failure()).toContain('still holds freeze 1');
+  await expect(http(`${source}/${index}/doc/late`, 'PUT', { n: 0 })).rejects.toThrow('403');
+  expect(await ferry.unfreeze()).toContain('released, 1 indices of source take writes again');
+  await writers.bulk(index, 20);
+
+  const next = ferry.beside({ adopt: ferry.id, cutover: { approval: false } });
+  await next.start();
+  await next.rounds(1);
+  await next.signal('freeze-writes');
+  expect((await next.result()).verification.failed).toBe(0);
+  expect(await writers.differences(target)).toEqual([]);
+  expect(await http(`${target}/_alias/${index}-alias`)).toEqual({ [index]: { aliases: { [`${index}-alias`]: {} } } });
+  await http(`${target}/${index}/doc/late`, 'PUT', { n: 0 });
+});
+
 test('strategy alias: rounds begin anew, and copies of the one taken over go, whatever the number of their round', async () => {
   const [source, target, index] = [all.source.url, all.target.url, 'adopted-alias'];
   const writers = new Writers(source, 5);

@@ -1,5 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
-import { mkdirSync, mkdtempSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { shareDirectory, startElasticsearch, startTemporal, startVersitygw, stopAll } from '../../stack';
@@ -121,13 +121,13 @@ interface Begun {
 }
 
 /** A migration of one index whose baseline is done, with somebody who writes the whole time. */
-async function begun(index: string, cutover: object = {}): Promise<Begun> {
+async function begun(index: string, cutover: object = {}, environment = {}): Promise<Begun> {
   const writers = new Writers(source.url, 5);
   await writers.createIndex(index, SETTINGS, { mappings: { doc: { properties: KEYWORD } } });
   await writers.bulk(index, 200);
   ferry = await Ferry.create({
     ...{ source: proxies.source.url, target: proxies.target.url, s3Endpoint: proxies.s3.url },
-    ...{ indices: [index], servers },
+    ...{ indices: [index], servers, environment },
     plan: { rounds: { every: '1h' }, cutover: { approval: false, ...cutover } },
   });
   const worker = await ferry.startWorker();
@@ -380,6 +380,47 @@ describe('what changes on the source while approval is awaited releases the free
     expect(await taken(source.url, `${index}-1`)).toBe(true);
   });
 });
+
+/** What a worker's own `Date` says, moved by what stands in a file. Signed requests bear a quarter of an hour. */
+const CLOCK = `
+const { readFileSync } = require('node:fs');
+const Real = Date;
+let ahead = 0;
+setInterval(() => {
+  try { ahead = Number(readFileSync(process.env.FERRY_CLOCK, 'utf8')); } catch { ahead = 0; }
+}, 20).unref();
+globalThis.Date = class Date extends Real {
+  constructor(...given) { given.length === 0 ? super(Real.now() + ahead) : super(...given); }
+  static now() { return Real.now() + ahead; }
+  static [Symbol.hasInstance](value) { return value instanceof Real; }
+};`;
+const TEN_MINUTES = 600_000;
+
+test.each([
+  ['ahead', TEN_MINUTES],
+  ['back', -TEN_MINUTES],
+])(
+  'a clock that is set ten minutes %s at the block, and right again at the restore, loses nothing',
+  async (way, ms) => {
+    const dir = mkdtempSync(path.join(os.tmpdir(), 'snapferry-clock-'));
+    const [shim, clock] = [path.join(dir, 'clock.js'), path.join(dir, 'clock')];
+    writeFileSync(shim, CLOCK);
+    const environment = { NODE_OPTIONS: `--require ${shim}`, FERRY_CLOCK: clock };
+    const all = await begun(`clock-${way}`, {}, environment);
+    const set = async (hold: Hold, to: number) => {
+      await hold.met;
+      writeFileSync(clock, String(to));
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      hold.release();
+    };
+    const block = proxies.source.holdAnswers(is('PUT', /\/_settings/));
+    const restore = proxies.target.holdAnswers(is('POST', /\/_restore/));
+    await all.one.signal('freeze-writes');
+    await set(block, ms);
+    await set(restore, 0);
+    await cutsOver(all, `clock-${way}`);
+  },
+);
 
 test('a target node that restarts during the last restore delays the cutover and loses nothing', async () => {
   const all = await begun('restarted');

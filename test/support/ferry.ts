@@ -1,10 +1,11 @@
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import { Client, Connection, WorkflowFailedError } from '@temporalio/client';
 import type { WorkflowHandle } from '@temporalio/client';
 import type { Report } from '../../src/domain/exchange';
@@ -243,6 +244,19 @@ export class Ferry {
       );
     }
     return { text: parts.join('\n'), events };
+  }
+
+  /** Of a child: `/freeze-1`. */
+  async terminate(child: string): Promise<void> {
+    await (await this.connect()).workflow.getHandle(`${this.id}${child}`).terminate('test');
+  }
+
+  /** `snapferry unfreeze` with this migration's plan, and what it printed. */
+  async unfreeze(): Promise<string> {
+    const plan = path.join(this.dir, `${this.id}.json`);
+    writeFileSync(plan, JSON.stringify(this.plan));
+    const command = [SNAPFERRY, 'unfreeze', plan];
+    return (await promisify(execFile)(process.execPath, command, { env: this.environment() })).stdout;
   }
 
   /** What a worker or another command of ours needs. */
