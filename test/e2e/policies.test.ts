@@ -164,6 +164,12 @@ test('what they let a bucket tell speaks against a start: rules that delete blob
   expect(await after(() => client.putBucketLifecycle(bucket, rules as never))).toContain(rule);
   expect(await after(() => client.deleteBucketLifecycle(bucket))).not.toContain('Life-cycle');
 
+  // Of accounts made since March 2025, for data alone: what a bucket is asked about itself is answered.
+  const forbidden = { on: { operation: 'PutObject' }, count: 0 } as const;
+  await clouds.oss.setFaults([{ ...forbidden, then: { do: 'error', code: 'PublicEndpointForbidden' } }]);
+  expect(await objections()).toContain("This account may not use OSS's public endpoints");
+  await clouds.oss.setFaults([]);
+
   const suspend = () => client.putBucketVersioning(bucket, 'Suspended');
   const told = await after(suspend);
   expect(told.match(/versions/g)?.length).toBe(1);
