@@ -328,6 +328,10 @@ class HttpCluster implements OpenedCluster {
     return surroundings.dataStreams(this.http, signal);
   }
 
+  slowIndices(signal: AbortSignal): ReturnType<port.Cluster['slowIndices']> {
+    return surroundings.slowIndices(this.http, signal);
+  }
+
   pipelines(signal: AbortSignal): Promise<readonly string[]> {
     return surroundings.pipelines(this.http, signal);
   }
@@ -338,6 +342,14 @@ class HttpCluster implements OpenedCluster {
 
   snapshotPolicies(signal: AbortSignal): Promise<Readonly<Record<string, string>>> {
     return surroundings.snapshotPolicies(this.http, signal);
+  }
+
+  plugins(signal: AbortSignal): Promise<readonly string[] | undefined> {
+    return surroundings.plugins(this.http, signal);
+  }
+
+  unknownSettings(names: readonly string[], signal: AbortSignal): Promise<readonly string[]> {
+    return surroundings.unknownSettings(this.http, names, signal);
   }
 
   analysisFault(body: object, signal: AbortSignal): Promise<string | undefined> {

@@ -194,6 +194,26 @@ export const CALLS = {
     sides: SOURCE,
     why: 'whether a pattern means a data stream, which is not moved',
   },
+  warmIndices: {
+    ...SURROUNDINGS,
+    path: '/_cat/indices/_warm',
+    sides: SOURCE,
+    probe: { query: 'format=json&h=index' },
+    why: 'which indices lie in UltraWarm, from where they are not moved',
+  },
+  coldIndices: {
+    ...SURROUNDINGS,
+    path: '/_cold/indices/_search',
+    sides: SOURCE,
+    why: 'which indices lie in cold storage, where no other call sees them',
+  },
+  plugins: {
+    ...SURROUNDINGS,
+    path: '/_cat/plugins',
+    sides: TARGET,
+    probe: { query: 'format=json&h=component' },
+    why: 'whether the target knows the types of fields that plugins bring',
+  },
   snapshotPolicies: {
     ...SURROUNDINGS,
     path: '/_slm/policy',

@@ -124,14 +124,23 @@ export interface Cluster {
    * that none is registered. Only for types that cannot do without one: `s3`, `oss`, `cos`, `fs`, `gcs`, `url`.
    */
   registrationRefusal(definition: RepositoryDefinition, signal: AbortSignal): Promise<string | undefined>;
-  /** Data streams with their backing indices. As the next three: empty where the cluster has none or does not say. */
+  /** Data streams with their backing indices. As the next four: empty where the cluster has none or does not say. */
   dataStreams(signal: AbortSignal): Promise<Readonly<Record<string, readonly string[]>>>;
+  /**
+   * Names of the indices that a domain of Amazon's keeps in slower storage. Warm ones are indices like any other, but for
+   * snapshots; cold ones no other call shows.
+   */
+  slowIndices(signal: AbortSignal): Promise<{ readonly warm: readonly string[]; readonly cold: readonly string[] }>;
   /** Names of ingest pipelines. */
   pipelines(signal: AbortSignal): Promise<readonly string[]>;
   /** What no snapshot of ours holds, as the same version of a cluster would take it; none that the cluster made itself. */
   definitions(signal: AbortSignal): Promise<Definitions>;
   /** Policies that take snapshots by schedule (SLM), with their repositories. */
   snapshotPolicies(signal: AbortSignal): Promise<Readonly<Record<string, string>>>;
+  /** Components of plugins that some node has; undefined where the cluster does not say. */
+  plugins(signal: AbortSignal): Promise<readonly string[] | undefined>;
+  /** Which of these settings of an index the cluster does not know; empty where it does not say. */
+  unknownSettings(names: readonly string[], signal: AbortSignal): Promise<readonly string[]>;
   /** Why the cluster cannot analyze text so: a body of `_analyze`, without text. Undefined when it can. */
   analysisFault(body: object, signal: AbortSignal): Promise<string | undefined>;
   /** Disk and shards of all data nodes together; undefined where the cluster does not say. */

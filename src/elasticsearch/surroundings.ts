@@ -75,6 +75,33 @@ export async function dataStreams(http: Http, signal: AbortSignal): Promise<Reco
   );
 }
 
+interface Named {
+  readonly index: string;
+}
+
+/** See `Cluster.slowIndices`. Amazon OpenSearch Service, developer guide, "UltraWarm storage" and "Cold storage". */
+export async function slowIndices(http: Http, signal: AbortSignal) {
+  const warm = await optional<Named[]>(http, '/_cat/indices/_warm?format=json&h=index', signal);
+  return { warm: (warm ?? []).map(({ index }) => index), cold: await coldIndices(http, signal) };
+}
+
+/** Each page says by what name the next one is asked for; the last one is empty. */
+async function coldIndices(http: Http, signal: AbortSignal): Promise<string[]> {
+  type Page = { readonly pagination_id?: string; readonly indices?: readonly Named[] };
+  const path = `/_cold/indices/_search?page_size=${COLD_PAGE}`;
+  const found: string[] = [];
+  let page = await optional<Page>(http, path, signal);
+  while (page?.indices !== undefined && page.indices.length > 0) {
+    found.push(...page.indices.map(({ index }) => index));
+    const { pagination_id } = page;
+    if (pagination_id === undefined) break;
+    page = await http.call<Page>({ method: 'GET', path, body: { pagination_id } }, signal);
+  }
+  return found;
+}
+
+const COLD_PAGE = 1_000;
+
 /** See `Cluster.pipelines`. */
 export async function pipelines(http: Http, signal: AbortSignal): Promise<string[]> {
   return Object.keys((await optional<object>(http, '/_ingest/pipeline', signal)) ?? {});
@@ -169,6 +196,37 @@ export async function snapshotPolicies(http: Http, signal: AbortSignal): Promise
   type Answer = Record<string, { readonly policy?: { readonly repository?: string } }>;
   const answer = await optional<Answer>(http, '/_slm/policy', signal);
   return Object.fromEntries(Object.entries(answer ?? {}).map(([name, { policy }]) => [name, policy?.repository ?? '']));
+}
+
+/** See `Cluster.plugins`. */
+export async function plugins(http: Http, signal: AbortSignal): Promise<string[] | undefined> {
+  const rows = await optional<{ readonly component: string }[]>(http, '/_cat/plugins?format=json&h=component', signal);
+  return rows && [...new Set(rows.map(({ component }) => component))];
+}
+
+/** Which no cluster knows, so that a request with it changes nothing, whatever else it has. Settings are judged by name. */
+const NO_SETTING = `index.zz-${NOBODY}`;
+
+/**
+ * See `Cluster.unknownSettings`. Settings are judged before indices are looked for, of which there is none. Later versions
+ * tell all that is wrong, 5.x the first thing, which may be the value: then it is asked again without that one.
+ */
+export async function unknownSettings(http: Http, names: readonly string[], signal: AbortSignal): Promise<string[]> {
+  const path = `/${NOBODY}*/_settings?allow_no_indices=true`;
+  const unknown = new Set<string>();
+  let asked = names;
+  for (;;) {
+    const body = Object.fromEntries([...asked, NO_SETTING].map((name) => [name, 'x']));
+    const attempt = await http.attemptText({ method: 'PUT', path, body, accept: [400] }, signal);
+    if (!attempt.ok) {
+      if (isUnsupported(attempt.refusal)) return [];
+      throw attempt.error;
+    }
+    const told = asked.filter((name) => attempt.body.includes(`[${name}]`));
+    if (told.length === 0) return names.filter((name) => unknown.has(name));
+    for (const name of told) if (attempt.body.includes(`unknown setting [${name}]`)) unknown.add(name);
+    asked = asked.filter((name) => !told.includes(name));
+  }
 }
 
 /** See `Cluster.analysisFault`. */

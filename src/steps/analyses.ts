@@ -15,7 +15,10 @@ export function analysesOf(
   const byText = new Map<string, { readonly body: object; readonly users: string[] }>();
   for (const name of names) {
     const defined = definitionsIn(settings[name] ?? {});
-    const own = Object.values(defined.analyzer).map((analyzer) => bodyOf(analyzer, defined));
+    // An analyzer without a tokenizer; 5.5 looks at filters only behind one, whichever it is.
+    const normalizers = Object.values(defined.normalizer).filter(isCustom);
+    const all = [...Object.values(defined.analyzer), ...normalizers.map((one) => ({ tokenizer: 'standard', ...one }))];
+    const own = all.map((one) => bodyOf(one, defined));
     const named = [...analyzersIn(mappings[name])].filter((analyzer) => !Object.hasOwn(defined.analyzer, analyzer));
     for (const body of [...own, ...named.map((analyzer) => ({ analyzer }))]) {
       const text = JSON.stringify(body);
@@ -27,17 +30,43 @@ export function analysesOf(
   return new Map([...byText.values()].map(({ body, users }) => [body, users]));
 }
 
+function isCustom({ type = 'custom' }: Definition): boolean {
+  return type === 'custom';
+}
+
+/**
+ * Names that a cluster takes in indices created before, but not in a body, which counts as of now; with those that have
+ * meant the same since 6.4. The filter `standard` does nothing, and is left out.
+ * https://www.elastic.co/guide/en/elasticsearch/reference/7.17/breaking-changes-7.0.html#breaking_70_analysis_changes
+ * https://www.elastic.co/guide/en/elasticsearch/reference/8.19/migrating-8.0.html
+ */
+const RENAMED: Readonly<Record<string, string>> = {
+  nGram: 'ngram',
+  edgeNGram: 'edge_ngram',
+  delimited_payload_filter: 'delimited_payload',
+};
+
 function bodyOf(analyzer: Definition, defined: Definitions): object {
   const { type, tokenizer, filter = [], char_filter = [] } = analyzer;
   // Of another type than `custom` it is made by that type alone.
-  if (type !== undefined && type !== 'custom') return { analyzer: type };
-  const resolved = (kind: Kind, name: string): string | Definition => defined[kind][name] ?? name;
-  const all = (kind: Kind, of: string | readonly string[]) => [of].flat().map((name) => resolved(kind, name));
+  if (!isCustom(analyzer)) return { analyzer: type };
+  const all = (kind: Kind, of: string | readonly string[]) =>
+    [of].flat().map((name) => asOfNow(defined[kind][name] ?? name));
   return {
-    ...(tokenizer === undefined ? {} : { tokenizer: resolved('tokenizer', String(tokenizer)) }),
-    filter: all('filter', filter),
+    ...(tokenizer === undefined ? {} : { tokenizer: all('tokenizer', tokenizer)[0] }),
+    filter: all('filter', filter).filter((one) => nameOf(one) !== 'standard'),
     char_filter: all('char_filter', char_filter),
   };
+}
+
+function nameOf(one: string | Definition): string {
+  return typeof one === 'string' ? one : String(one['type']);
+}
+
+function asOfNow(one: string | Definition): string | Definition {
+  const name = nameOf(one);
+  const now = Object.hasOwn(RENAMED, name) ? (RENAMED[name] ?? name) : name;
+  return typeof one === 'string' ? now : { ...one, type: now };
 }
 
 /** `index.analysis.filter.mine.type`; lists are lists, or up to 5.x `index.analysis.analyzer.a.filter.0`. */

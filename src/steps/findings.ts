@@ -34,6 +34,9 @@ export interface Finding {
 export class Findings {
   private readonly found: Finding[] = [];
   private unavailable: UnavailableError | undefined;
+  /** Clusters that did not even say who they are. */
+  private readonly unknown = new Set<string>();
+  private readonly causes = new Set<string>();
 
   /** In the order in which it was found. */
   get all(): readonly Finding[] {
@@ -63,17 +66,30 @@ export class Findings {
 
   /**
    * The result of a check of `subject`; `undefined` when it could not be made, which is then a finding. Bugs and
-   * cancellation pass through.
+   * cancellation pass through. One cause is one finding: a cluster that did not pass the check `clusters` is not asked
+   * again, and what a store says of itself is told once.
    */
   async attempt<T>(check: Check, subject: string, work: () => Promise<T> | T): Promise<T | undefined> {
+    if (this.unknown.has(subject)) return undefined;
     try {
       return await work();
     } catch (error) {
       if (!(error instanceof MigrationError)) throw error;
       if (error instanceof UnavailableError) this.unavailable ??= error;
+      if (check === 'clusters') this.unknown.add(subject);
+      if (this.isTold(error)) return undefined;
       this.refuse(check, subject, { seen: error.message, remedy: remedyOf(error) });
       return undefined;
     }
+  }
+
+  /** Of the same store in the same words, whatever was asked of it. */
+  private isTold({ message, subject: { store } }: MigrationError): boolean {
+    if (store === undefined) return false;
+    const cause = `${store}: ${message.replace(/ \[[^[]*\]$/, '')}`;
+    const isTold = this.causes.has(cause);
+    this.causes.add(cause);
+    return isTold;
   }
 
   /**

@@ -28,7 +28,8 @@ import {
 } from './location-checks';
 import type { StepDeps } from './migration';
 import type { Claimant } from './ownership';
-import { checkCalls, checkDataStreams, checkNeeds, checkRoom } from './surroundings';
+import { checkNeeds } from './index-needs';
+import { checkCalls, checkDataStreams, checkRoom, checkSlowIndices } from './surroundings';
 
 /** The one list of checks, for the first step of a migration and for `snapferry check`. */
 
@@ -219,7 +220,8 @@ class Checks {
       const { settings, there } = await checkIndices(indices, ends, findings, context.signal);
       checkAliases(plan, matching, there, findings);
       await checkDataStreams(plan, source, indices, findings, context.signal);
-      await checkNeeds(indices, settings, this.ends, findings, context.signal);
+      await checkSlowIndices(plan, source, indices, findings, context.signal);
+      await checkNeeds(plan, indices, settings, this.ends, findings, context.signal);
       const lacks = await checkDefinitions(indices, settings, this.ends, findings, context.signal);
       await checkRoom(plan, indices, ends.target, findings, context.signal);
       return { ...found, lacks };

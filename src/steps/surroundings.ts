@@ -5,12 +5,11 @@ import { freeBytesAt } from '../domain/watermarks';
 import type { Config } from '../config';
 import { callsOf } from '../elasticsearch';
 import type { CallName, NeededCall } from '../elasticsearch';
-import type { Cluster, FlatSettings, IndexInfo, Room } from '../elasticsearch/cluster';
+import type { Cluster, IndexInfo, Room } from '../elasticsearch/cluster';
 import { mapInParallel } from '../storage';
-import { analysesOf } from './analyses';
 import type { Findings } from './findings';
 
-/** Preflight's checks of what indices need around them: calls, pipelines, analyzers, disk and shards. */
+/** Preflight's checks of what indices need around them: calls, data streams, slow storage, disk and shards. */
 
 interface Ends {
   readonly source: Cluster;
@@ -137,50 +136,38 @@ export async function checkDataStreams(
   }
 }
 
-/** Pipelines and analyzers that the source has and the target lacks. */
-export async function checkNeeds(
+/**
+ * Amazon's warm indices go into no snapshot together with others
+ * (https://docs.aws.amazon.com/opensearch-service/latest/developerguide/ultrawarm.html#ultrawarm-manual-snapshot), and cold
+ * ones, which no list of indices has, would stay behind without a word.
+ */
+export async function checkSlowIndices(
+  plan: ResolvedPlan,
+  source: Cluster,
   indices: readonly IndexInfo[],
-  settings: Readonly<Record<string, FlatSettings>>,
-  ends: Ends,
   findings: Findings,
   signal: AbortSignal,
 ) {
-  await checkPipelines(indices, settings, ends.target, findings, signal);
-  const open = indices.filter((index) => index.open).map(({ name }) => name);
-  const mappings = open.length === 0 ? {} : await ends.source.mappings(open, signal);
-  for (const [body, users] of analysesOf(open, settings, mappings)) {
-    const fault = await ends.target.analysisFault(body, signal);
-    // What the source cannot do either is not the target's lack.
-    if (fault === undefined || (await ends.source.analysisFault(body, signal)) !== undefined) continue;
-    const [first = '', ...others] = users;
-    const more = others.length === 0 ? '' : ` and ${others.length} more`;
-    findings.refuse('indices', first, {
-      seen: `Index '${first}'${more} analyzes text in a way that the target does not know (${fault})`,
-      remedy: `install on '${ends.target.name}' the plugin or file that it needs, or leave it out with "-${first}"`,
-    });
-  }
+  const { warm, cold } = await source.slowIndices(signal);
+  const isWarm = new Set(warm);
+  const moved = indices.map(({ name }) => name).filter((name) => isWarm.has(name));
+  refuseSlow(
+    moved,
+    'UltraWarm',
+    (name) => `return it to hot storage (POST _ultrawarm/migration/${name}/_hot)`,
+    findings,
+  );
+  const meant = resolvePatterns(plan.indices, cold).included;
+  const thaw = (name: string) =>
+    `bring it back (POST _cold/migration/_warm {"indices": "${name}"}, then POST _ultrawarm/migration/${name}/_hot)`;
+  refuseSlow(meant, 'cold storage', thaw, findings);
 }
 
-async function checkPipelines(
-  indices: readonly IndexInfo[],
-  settings: Readonly<Record<string, FlatSettings>>,
-  target: Cluster,
-  findings: Findings,
-  signal: AbortSignal,
-) {
-  const needed = indices.flatMap(({ name }) =>
-    ['index.default_pipeline', 'index.final_pipeline'].flatMap((key) => {
-      const pipeline = settings[name]?.[key];
-      return pipeline === undefined || pipeline === '_none' ? [] : [{ name, key, pipeline: String(pipeline) }];
-    }),
-  );
-  if (needed.length === 0) return;
-  const known = new Set(await target.pipelines(signal));
-  for (const { name, key, pipeline } of needed) {
-    if (known.has(pipeline)) continue;
+function refuseSlow(names: readonly string[], where: string, how: (name: string) => string, findings: Findings): void {
+  for (const name of names) {
     findings.refuse('indices', name, {
-      seen: `Index '${name}' sends each write through pipeline '${pipeline}' (${key}), which the target does not have`,
-      remedy: `create it there, or plan restore.dropSettings: ["${key}"]`,
+      seen: `Index '${name}' lies in ${where}, from where no snapshot of ours takes it`,
+      remedy: `${how(name)}, or leave it out with "-${name}"`,
     });
   }
 }

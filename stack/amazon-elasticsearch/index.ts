@@ -16,6 +16,8 @@ import { allows, notAuthorized } from '../policy';
 import type { Statement } from '../policy';
 import { SignatureRefused, signer } from './signature';
 import type { AccessKey } from './signature';
+import { slowAnswer } from './slow-storage';
+import type { SlowStorage } from './slow-storage';
 
 export type { Statement } from '../policy';
 
@@ -52,6 +54,8 @@ export interface AmazonOptions extends FrontOptions {
   readonly domain?: string;
   /** Default false; see operations.ts. */
   readonly blockCall?: boolean;
+  /** UltraWarm and cold storage, which a domain of 6.8 on may have. */
+  readonly slow?: SlowStorage;
   /** The service's clock, in milliseconds. */
   readonly now?: () => number;
 }
@@ -178,6 +182,8 @@ class Domain {
     const denied = this.denied(caller, actionOf(request.method), `${this.arn}${request.path}`);
     if (denied !== undefined) return denied;
     const { version } = this;
+    const slow = this.options.slow && (await slowAnswer(request, this.options.slow, this.http));
+    if (slow !== undefined) return slow;
     const refused = refusalOf(request, { version, blockCall: this.options.blockCall ?? false });
     if (refused !== undefined) return json(401, { Message: refused });
     if (request.parts[0] === '_snapshot') return this.snapshots(request, caller!);

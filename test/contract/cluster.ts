@@ -656,6 +656,25 @@ export function describeCluster(name: string, open: () => Promise<OpenedCluster>
         expect(await cluster.analysisFault(file, NEVER)).toContain('no.txt');
       });
 
+      it('tells which settings of indices it does not know, and changes nothing', async () => {
+        const known = [
+          'index.refresh_interval',
+          'index.number_of_shards',
+          'index.routing.allocation.total_shards_per_node',
+        ];
+        const unknown = ['index.knn', 'index.opendistro.any'];
+        expect(await cluster.unknownSettings([...unknown, ...known], NEVER)).toEqual(unknown);
+        expect(await cluster.unknownSettings(known, NEVER)).toEqual([]);
+      });
+
+      it('lists its plugins, of which these nodes have none', async () => {
+        expect(await cluster.plugins(NEVER)).toEqual([]);
+      });
+
+      it('has no slower storage, as only domains of Amazon’s have', async () => {
+        expect(await cluster.slowIndices(NEVER)).toEqual({ warm: [], cold: [] });
+      });
+
       it('lists its pipelines', async () => {
         const name = `pipeline-${randomBytes(4).toString('hex')}`;
         await must('PUT', `/_ingest/pipeline/${name}`, { processors: [] });

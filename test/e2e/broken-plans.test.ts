@@ -133,7 +133,8 @@ async function fillSource(): Promise<void> {
     analyzer: { mine: { type: 'custom', tokenizer: 'standard', filter: ['stopwords'] } },
     filter: { stopwords: { type: 'stop', stopwords_path: 'stopwords.txt' } },
   };
-  await create(source, 'films', { aliases: { cinema: {} } });
+  const old = { analyzer: { old: { tokenizer: 'standard', filter: ['standard', 'lowercase'] } } };
+  await create(source, 'films', { aliases: { cinema: {} }, settings: { analysis: old } });
   const writers = new Writers(source.url, 6);
   await writers.createIndex('large', { number_of_shards: 1 });
   for (let i = 0; i < 2; i += 1) await writers.bulk('large', 1_000);
@@ -155,13 +156,20 @@ async function fillTarget(): Promise<void> {
   await create(target, 'premieres');
 }
 
-/** An index of 5.6, which the source still reads and the target does not. */
+/** Of 5.6, and known to nobody after it. */
+const FORGOTTEN = 'index.shared_filesystem.recover_on_any_node';
+
+/** An index of 5.6, which the source still reads and the target does not; and one without what the source forgot. */
 async function bringAncient(): Promise<void> {
-  const settings = { location: path.join(buckets, 'ancient') };
-  await http(`${ancient}/ancient`, 'PUT', { settings: { number_of_shards: 1, number_of_replicas: 0 } });
+  const settings = { location: path.join(buckets, `ancient-${ferry.id}`) };
+  await http(`${ancient}/ancient`, 'PUT', {
+    settings: { number_of_shards: 1, number_of_replicas: 0, [FORGOTTEN]: true },
+  });
   for (const url of [ancient, source.url]) await http(`${url}/_snapshot/ancient`, 'PUT', { type: 'fs', settings });
   await http(`${ancient}/_snapshot/ancient/one?wait_for_completion=true`, 'PUT', { indices: 'ancient' });
-  await http(`${source.url}/_snapshot/ancient/one/_restore?wait_for_completion=true`, 'POST', {});
+  const dropped = { rename_pattern: '$', rename_replacement: '-dropped', ignore_index_settings: FORGOTTEN };
+  for (const body of [{}, dropped])
+    await http(`${source.url}/_snapshot/ancient/one/_restore?wait_for_completion=true`, 'POST', body);
   for (const url of [source.url, ancient]) await http(`${url}/_snapshot/ancient`, 'DELETE');
   await http(`${ancient}/ancient`, 'DELETE');
 }
@@ -465,11 +473,26 @@ test.each<[string, Edit, Refusal]>([
     ],
   ],
   [
+    'a setting that the target does not know',
+    { restore: { settings: { 'index.knn': true } } },
+    ['target', /^target$/, /restore\.settings sets index\.knn/, /correct it, or install/],
+  ],
+  [
     'an analyzer that the target lacks',
     { indices: ['analyzed'] },
     ['indices', /^analyzed$/, /'analyzed' analyzes text.*stopwords\.txt/, /install on 'target' the plugin or file/],
   ],
 ])('%s is refused by name', (_, edit, refusal) => expectRefusal(edit, refusal));
+
+test('a restore keeps a setting that nobody knows as archived, unless it was told to drop it: why such are refused', async () => {
+  type Answer = Readonly<Record<string, { readonly settings: Readonly<Record<string, string>> }>>;
+  const all = (await http(`${source.url}/ancient*/_settings?flat_settings=true`)) as Answer;
+  const found = Object.entries(all).map(([name, { settings }]) => [
+    name,
+    Object.keys(settings).filter((key) => key.endsWith(FORGOTTEN)),
+  ]);
+  expect(Object.fromEntries(found)).toEqual({ ancient: [`archived.${FORGOTTEN}`], 'ancient-dropped': [] });
+});
 
 // --- States of a cluster that last while one looks ----------------------------------------------------------------------
 

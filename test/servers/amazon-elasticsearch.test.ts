@@ -430,6 +430,24 @@ describe('Amazon Elasticsearch 5.5', () => {
     });
   });
 
+  test('indices in UltraWarm are told from others, cold ones are listed page by page, and no snapshot mixes them', async () => {
+    for (const name of ['amazon-hot', 'amazon-warm']) {
+      await send(node.url, 'PUT', `/${name}`, { settings: { number_of_shards: 1, number_of_replicas: 0 } });
+    }
+    const cold = Array.from({ length: 1_001 }, (_, at) => `cold-${String(at).padStart(4, '0')}`);
+    const domain = await start({ slow: { warm: ['amazon-warm'], cold } });
+    const cluster = open(connectionOf(domain.url));
+    expect(await cluster.slowIndices(NEVER)).toEqual({ warm: ['amazon-warm'], cold });
+    expect((await cluster.indices(NEVER)).map(({ name }) => name)).toEqual(
+      expect.arrayContaining(['amazon-hot', 'amazon-warm']),
+    );
+    await put(cluster, {});
+    const mixed = await failureOf(cluster.createSnapshot('r', 'mixed', ['amazon-hot', 'amazon-warm'], NEVER));
+    expect(mixed).toBeInstanceOf(ConfigurationError);
+    // A domain without such storage offers none of its calls.
+    expect(await open(connectionOf((await start()).url)).slowIndices(NEVER)).toEqual({ warm: [], cold: [] });
+  });
+
   test('a call that takes too long is answered 504, and goes on', async () => {
     const index = await createLarge();
     const domain = await start({ longestCallMs: 300 });

@@ -79,10 +79,13 @@ export class FakeCluster implements Cluster {
   /** By call, why it is refused. */
   readonly refused: Partial<Record<CallName, string>> = {};
   readonly streams: Record<string, readonly string[]> = {};
+  readonly slow = { warm: [] as string[], cold: [] as string[] };
   readonly pipelineNames: string[] = [];
   readonly defined: Definition[] = [];
   showsScripts = true;
   readonly policies: Record<string, string> = {};
+  pluginNames: string[] | undefined = [];
+  readonly settingsUnknown: string[] = [];
   /** Words that no body of `_analyze` may hold. */
   readonly unknownAnalyses: string[] = [];
   roomLeft: Room | undefined;
@@ -116,6 +119,10 @@ export class FakeCluster implements Cluster {
     return this.doing('dataStreams', () => this.streams);
   }
 
+  slowIndices(): ReturnType<Cluster['slowIndices']> {
+    return this.doing('slowIndices', () => this.slow);
+  }
+
   pipelines(): Promise<readonly string[]> {
     return this.doing('pipelines', () => this.pipelineNames);
   }
@@ -126,6 +133,14 @@ export class FakeCluster implements Cluster {
 
   snapshotPolicies(): Promise<Record<string, string>> {
     return this.doing('snapshotPolicies', () => this.policies);
+  }
+
+  plugins(): Promise<readonly string[] | undefined> {
+    return this.doing('plugins', () => this.pluginNames);
+  }
+
+  unknownSettings(names: readonly string[]): Promise<readonly string[]> {
+    return this.doing('unknownSettings', () => names.filter((name) => this.settingsUnknown.includes(name)));
   }
 
   analysisFault(body: object): Promise<string | undefined> {

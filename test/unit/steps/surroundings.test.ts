@@ -45,6 +45,17 @@ describe('preflight: what indices need around them', () => {
     expect(await found(world, { indices: ['.ds-other-000001'] })).toEqual([refused('indices', 'other', 'data stream')]);
   });
 
+  test('an index in slower storage of Amazon’s is refused: a cold one would stay behind without a word', async () => {
+    const world = World.with('logs-1', 'logs-2', 'movies');
+    world.source.slow.warm.push('logs-2', 'movies');
+    world.source.slow.cold.push('logs-0', 'other');
+    expect(await found(world, { indices: ['logs-*'] })).toEqual([
+      refused('indices', 'logs-2', 'lies in UltraWarm'),
+      refused('indices', 'logs-0', 'lies in cold storage'),
+    ]);
+    expect(await found(world, { indices: ['logs-*', '-logs-2', '-logs-0'] })).toEqual([]);
+  });
+
   test('a pipeline that the target lacks is refused: writes would fail after the switchover', async () => {
     const world = World.with('logs-1', 'logs-2');
     world.source.settingsOf['logs-1'] = { 'index.default_pipeline': 'geo', 'index.final_pipeline': '_none' };
@@ -82,6 +93,61 @@ describe('preflight: what indices need around them', () => {
     ]);
     world.source.unknownAnalyses.push('icu_folding', 'ik_max_word');
     expect(await found(world)).toEqual([]);
+  });
+
+  test('a normalizer is asked about like an analyzer, and old names of filters by those that mean the same', async () => {
+    const world = World.with('logs-1', 'logs-2');
+    world.source.settingsOf['logs-1'] = {
+      'index.analysis.normalizer.folding.type': 'custom',
+      'index.analysis.normalizer.folding.filter': ['icu_folding'],
+    };
+    world.source.settingsOf['logs-2'] = {
+      'index.analysis.analyzer.old.tokenizer': 'nGram',
+      'index.analysis.analyzer.old.filter': ['standard', 'lowercase', 'edges'],
+      'index.analysis.filter.edges.type': 'edgeNGram',
+      'index.analysis.filter.edges.max_gram': '3',
+    };
+    world.target.unknownAnalyses.push('icu_folding', 'nGram', 'edgeNGram', '"standard"');
+    expect(await found(world)).toEqual([refused('indices', 'logs-1', 'analyzes text')]);
+  });
+
+  test('a type of fields that a plugin brings is refused where the target lacks that plugin', async () => {
+    const world = World.with('logs-1', 'logs-2', 'logs-3');
+    const hashed = { properties: { a: { type: 'keyword', fields: { hash: { type: 'murmur3' } } } } };
+    // As 6.x shows it, with the level of types; a field may be called as a type is.
+    world.source.mappingsOf['logs-1'] = { doc: hashed };
+    world.source.mappingsOf['logs-2'] = {
+      _size: { enabled: true },
+      _meta: { properties: { x: { type: 'knn_vector' } } },
+    };
+    world.source.mappingsOf['logs-3'] = { properties: { murmur3: { type: 'text' }, nested: hashed } };
+    world.target.pluginNames = ['analysis-ik', 'mapper-size'];
+    expect(await found(world)).toEqual([
+      refused('indices', 'logs-1', "Index 'logs-1' and 1 more has fields of type murmur3, which plugin mapper-murmur3"),
+    ]);
+    world.target.pluginNames.push('mapper-murmur3');
+    expect(await found(world)).toEqual([]);
+    world.target.pluginNames = undefined;
+    expect(await found(world)).toEqual([
+      expect.objectContaining({ verdict: 'warning', subject: 'logs-1', seen: expect.stringContaining('is not known') }),
+      expect.objectContaining({ verdict: 'warning', subject: 'logs-2', seen: expect.stringContaining('mapper-size') }),
+    ]);
+  });
+
+  test('a setting that the target would archive is refused, unless the plan drops it', async () => {
+    const world = World.with('logs-1', 'logs-2');
+    for (const name of ['logs-1', 'logs-2']) world.source.settingsOf[name] = { 'index.knn': 'true' };
+    world.target.settingsUnknown.push('index.knn');
+    const [only, ...others] = await found(world);
+    expect([only, others]).toEqual([
+      refused('indices', 'logs-1', "Index 'logs-1' and 1 more has setting index.knn"),
+      [],
+    ]);
+    expect(only?.remedy).toContain('restore.dropSettings: ["index.knn"]');
+    expect(await found(world, { restore: { dropSettings: ['index.kn*'] } })).toEqual([]);
+    expect(await found(world, { restore: { settings: { 'index.knn': true } } })).toEqual([
+      refused('target', 'ali', 'restore.settings sets index.knn'),
+    ]);
   });
 
   test('too little disk is refused, and replicas that have no node do not count', async () => {
