@@ -31,6 +31,7 @@ import { recordSnapshots } from './recording';
 
 const NEVER = new AbortController().signal;
 const RECORDED = 'recorded';
+const REGIONS = { source: OSS_KEYS.region, target: 'cn-shanghai' };
 /** What hangs is given up soon, what drips is not. */
 const TIMEOUTS = { connectMs: 2_000, idleMs: 1_000 };
 /** The target takes temporary credentials only; the first token is used unless a test says otherwise. */
@@ -57,8 +58,8 @@ export class FaultyStores {
     await mkdir(path.join(root, 'target'));
     const [, snapshot] = await recordSnapshots(node, path.join(root, 'source', RECORDED, 'from'));
     const [source, target] = await Promise.all([
-      startOss({ ...OSS_KEYS, root: path.join(root, 'source') }),
-      startOss({ ...OSS_KEYS, root: path.join(root, 'target'), region: 'cn-shanghai', sessionTokens: TOKENS }),
+      startOss({ ...OSS_KEYS, root: path.join(root, 'source'), region: REGIONS.source }),
+      startOss({ ...OSS_KEYS, root: path.join(root, 'target'), region: REGIONS.target, sessionTokens: TOKENS }),
     ]);
     const blobs = filesBelow(path.join(root, 'source', RECORDED, 'from'));
     const manifest = await readManifest(await repositoryOf(blobs), snapshot, reader(blobs));
@@ -92,11 +93,11 @@ export class FaultyStores {
   }
 
   open(side: Side, bucket: string, more: Partial<OssOptions> = {}): Store {
-    const { accessKeyId, secretAccessKey: accessKeySecret, region } = OSS_KEYS;
+    const { accessKeyId, secretAccessKey: accessKeySecret } = OSS_KEYS;
     const temporary = { accessKeyId, accessKeySecret, securityToken: TOKENS[0].token };
     return openOss({
       bucket,
-      region: side === 'source' ? region : 'cn-shanghai',
+      region: REGIONS[side],
       endpoint: this.server[side].endpoint,
       credentials: async () => (side === 'source' ? { accessKeyId, accessKeySecret } : temporary),
       timeouts: TIMEOUTS,
@@ -202,6 +203,7 @@ export class Journey {
   private async begin() {
     const world = new World();
     world.source.indexList.push(...indicesOf(this.stores.manifest));
+    Object.assign(world.region, { s3: REGIONS.source, oss: REGIONS.target });
     const stores: Readonly<Record<string, Store>> = { s3: this.source.store, oss: this.target.store };
     const begun: StepDeps = { ...world.deps, store: (name) => stores[name]! };
     const indices = this.stores.manifest.indices.map(({ name }) => name);

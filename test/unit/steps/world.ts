@@ -20,6 +20,8 @@ export class World {
   readonly url: Record<string, string> = { aws: 'https://aws.example', ali: 'https://ali.example' };
   /** Of stores that are not called as their bucket. */
   readonly bucket: Record<string, string> = {};
+  /** Of stores that tell theirs. */
+  readonly region: Record<string, string> = {};
   knownAttributes: readonly string[] = [];
   /** Ids of workflows. */
   readonly running: string[] = [];
@@ -64,7 +66,7 @@ export class World {
   private config() {
     return {
       cluster: (name: string) => ({ url: this.url[name], auth: { type: 'basic' } }),
-      store: (name: string) => ({ type: 's3', bucket: this.bucket[name] ?? name }),
+      store: (name: string) => ({ type: 's3', bucket: this.bucket[name] ?? name, region: this.region[name] }),
       webhook: (name: string) => ({ name, url: known({ pager: 'https://pager.example' }, 'webhook', name) }),
       fingerprint: (kind: string, name: string) => `${kind} ${name}`,
       repositoryDefinition: (store: string, _cluster: string, basePath: string) => ({
