@@ -25,7 +25,7 @@ const WORTHWHILE = 0.3;
  * Of the shortest answer, that the mean one takes at most while the line counts as empty. Then nothing waits at the
  * store: if a step brought no throughput, something else was in the way (the other end, or a program that warms up).
  */
-const EMPTY_LINE = 2;
+const EMPTY_LINE = 1.5;
 /** The shortest answer is forgotten slowly, doubling in three minutes: a route may get longer. */
 const FORGOTTEN_IN_A_WINDOW = 1.002;
 /** After a step that brought nothing, and after a throttle. Doubled each time in a row, up to a minute. */
