@@ -71,7 +71,7 @@ export async function runWorker(options: { readonly role: Role }): Promise<void>
 
 /**
  * The plan of a million blobs leaves as much behind as it keeps. V8 would let the heap become four times what lives in it
- * before it looks: 1,057 MiB of memory (`npm run bench:scale`), and with this about 800.
+ * before it looks: 837 MiB of memory for the plan of `npm run bench:scale`, and with this 722.
  */
 export function boundHeap(): void {
   setFlagsFromString('--heap-growing-percent=100');

@@ -14,7 +14,7 @@ import {
   indicesByName,
   standingOutcome,
   undoFreeze,
-  undoneKey,
+  isUndone,
   withWriteBlock,
 } from '../steps/frozen-source';
 import type { PlanFile, StepDeps } from '../steps/migration';
@@ -143,7 +143,7 @@ async function readFreezes(store: Store, work: string, signal: AbortSignal): Pro
       keys,
       record: await requireJson<FreezeRecord>(store, keys.record, signal),
       outcome: await standingOutcome(store, keys, signal),
-      undone: (await readBytes(store, undoneKey(keys), signal)) !== undefined,
+      undone: await isUndone(store, keys, signal),
       plan: (await readJson<PlanFile>(store, planKey, signal))?.plan,
     });
   }

@@ -86,7 +86,7 @@ export class WorkKeys {
     return `${this.prefix}/snapshots/`;
   }
   snapshot(name: string): string {
-    return `${this.snapshots}${name}.json`;
+    return `${this.snapshots}${encodeURIComponent(name)}.json`;
   }
   freeze(freeze: number): FreezeKeys {
     return new FreezeKeys(`${this.prefix}/freeze-${padded(freeze)}`);

@@ -26,6 +26,7 @@ export interface NeededCall {
 
 const BOTH = ['source', 'target'] as const;
 const SOURCE = ['source'] as const;
+const TARGET = ['target'] as const;
 /** What a cluster has around the indices: judged where it is told, and not missed where a version does not know it. */
 const SURROUNDINGS = {
   method: 'GET',
@@ -34,7 +35,6 @@ const SURROUNDINGS = {
   isAdvisory: true,
   probe: { query: 'filter_path=none' },
 } as const;
-const TARGET = ['target'] as const;
 
 /** No cluster has an index, repository or snapshot of this name, so that a call about it changes nothing. */
 export const NOBODY = 'snapferry-asks-whether-it-may';

@@ -10,7 +10,7 @@ import { assertMayAct } from './context';
 import type { StepContext } from './context';
 import { excludedIndices, without } from './exclusions';
 import { namesBelow, readBytes, readJson, requireJson } from './files';
-import { indicesByName, standingOutcome, undoneKey, withWriteBlock } from './frozen-source';
+import { indicesByName, isUndone, standingOutcome, withWriteBlock } from './frozen-source';
 import { fingerprintsOf } from './migration';
 import type { PlanFile, StepDeps } from './migration';
 import { adoptIndex, claimedIndices, claimLocation, releaseAll } from './ownership';
@@ -139,9 +139,8 @@ async function assertAdoptable(
       const stand = await afterCommit(deps, plan, store, { keys, file }, freeze, signal);
       refuse(stand.seen, stand.remedy);
     }
-    // Decided is not done: what lost the lease in between still has its blocks on the source.
-    const isUndone = (await store.head(undoneKey(keys.freeze(freeze)), signal)) !== undefined;
-    if (!isUndone || (await deps.isRunning(leaseWorkflowId(file.migration, freeze))) === true) {
+    const undone = await isUndone(store, keys.freeze(freeze), signal);
+    if (!undone || (await deps.isRunning(leaseWorkflowId(file.migration, freeze))) === true) {
       refuse(`still holds freeze ${freeze}`, 'wait for its deadline, or run `npx snapferry unfreeze` with its plan');
     }
   }
@@ -166,7 +165,7 @@ async function afterCommit(
 ): Promise<{ readonly seen: string; readonly remedy: string }> {
   const files = keys.freeze(freeze);
   const target = deps.cluster(plan.target);
-  if ((await store.head(undoneKey(files), signal)) !== undefined) {
+  if (await isUndone(store, files, signal)) {
     return {
       seen: 'was committed and rolled back',
       remedy: `the source takes the writes. Remove its indices from ${target.name}, and start without adopt`,

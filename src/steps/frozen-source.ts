@@ -70,6 +70,11 @@ export function undoneKey(keys: FreezeKeys): string {
   return `${keys.prefix}/undone.json`;
 }
 
+/** Whether the source was seen unblocked since. Decided is not done: who lost the lease in between still blocks it. */
+export async function isUndone(store: Store, keys: FreezeKeys, signal: AbortSignal): Promise<boolean> {
+  return (await store.head(undoneKey(keys), signal)) !== undefined;
+}
+
 /**
  * Takes our blocks away: exactly those that the record says were not there before, on indices that are still the same.
  * Verified by reading again. May be repeated; once it was seen done it changes nothing any more.

@@ -22,13 +22,13 @@ import { assertBlocked, blockOrUndo } from './block';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
 import { excludedIndices } from './exclusions';
-import { createJson, readBytes, readJson } from './files';
+import { createJson, readJson } from './files';
 import {
   BLOCK_TIMEOUT_MS,
   changedSince,
   indicesByName,
   removeWriteBlocks,
-  undoneKey,
+  isUndone,
   undoRecord,
   withWriteBlock,
 } from './frozen-source';
@@ -183,7 +183,7 @@ export async function stoppedRollback(
   const { target, targetStore, keys } = migration;
   const files = keys.freeze(input.freeze);
   const begun = await readJson<TargetBlockFile>(targetStore, files.targetBlock, signal);
-  if (begun === undefined || (await readBytes(targetStore, undoneKey(files), signal)) !== undefined) return undefined;
+  if (begun === undefined || (await isUndone(targetStore, files, signal))) return undefined;
   const infos = await indicesByName(target, signal);
   const same = begun.indices.filter(({ name, uuid }) => infos.get(name)?.uuid === uuid).map(({ name }) => name);
   const blocked = await withWriteBlock(target, same, signal);
