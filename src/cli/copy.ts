@@ -17,13 +17,33 @@ export interface CopyCommand {
   readonly bytesPerSecond?: number;
   /** Where the proofs of this pair of places are kept. */
   readonly evidence: string;
+  /** The command line that says the same again. */
+  readonly again: string;
 }
 
 /**
  * `snapferry copy SRC DST`: sends what the target lacks, proves it, and says what it did. Run again after anything, it
- * goes on where it was. Throws what `planSnapshot`, `planWhole` and `runMirror` throw.
+ * goes on where it was. Throws what `planSnapshot`, `planWhole` and `runMirror` throw, and of an interruption how far it
+ * came and how to go on.
  */
 export async function copy(command: CopyCommand, terminal: LongTerminal, signal: AbortSignal): Promise<void> {
+  let done = 'before anything was copied';
+  try {
+    await run(command, terminal, signal, (copied) => (done = copied));
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    throw new Error(`interrupted ${done}: run it again, it goes on where it stopped: ${command.again}`, {
+      cause: error,
+    });
+  }
+}
+
+async function run(
+  command: CopyCommand,
+  terminal: LongTerminal,
+  signal: AbortSignal,
+  copied: (amount: string) => void,
+): Promise<void> {
   const { source, target, snapshot } = command;
   const evidence = new EvidenceFile(command.evidence);
   const before = evidence.read();
@@ -44,11 +64,13 @@ export async function copy(command: CopyCommand, terminal: LongTerminal, signal:
       signal,
       progress: (done) => meter.add(done),
       proved: (proof) => evidence.add(proof),
+      uploads: evidence,
       retrying: ({ message }, pauseMs) => meter.say(`again in ${formatDuration(pauseMs)}: ${message}`),
     });
   } finally {
     meter.end();
     await evidence.close();
+    copied(`after ${amount(meter.done)} of ${amount(plan.send)}`);
   }
   terminal.out(
     `copied ${amount(plan.send)} in ${formatDuration(meter.elapsedMs)}; ${amount(plan.held)} were there already`,

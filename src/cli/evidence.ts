@@ -1,15 +1,37 @@
 import { createHash } from 'node:crypto';
-import { createWriteStream, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { homedir } from 'node:os';
+import {
+  appendFileSync,
+  createWriteStream,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { homedir, hostname } from 'node:os';
 import path from 'node:path';
 import { finished } from 'node:stream/promises';
 import { ConfigurationError } from '../domain/errors';
 import type { CopySource, CopyTarget } from '../storage';
-import type { MirrorProof } from '../steps/mirror';
+import type { MirrorCursor, MirrorProof } from '../steps/mirror';
+import type { UploadNotes } from '../steps/uploads';
 
 /** About a hundred proofs of small blobs, which a killed run may lose: those are sent again. Larger ones are noted at once. */
 const EVIDENCE_CHARACTERS = 30_000;
 const WORTH_NOTING_BYTES = 1024 * 1024;
+
+/** Another host's process can not be looked at. */
+const HELD_ELSEWHERE_MS = 24 * 3_600_000;
+
+/** A line of the file that is no proof: how far an upload in parts is, and which run holds it. */
+interface UploadLine {
+  readonly upload: MirrorCursor;
+  readonly host: string;
+  readonly pid: number;
+  /** Epoch milliseconds. */
+  readonly at: number;
+}
 
 /** One file for each pair of places, below the folder where programs of this user keep their state. */
 export function evidenceFileOf(
@@ -24,11 +46,16 @@ export function evidenceFileOf(
 }
 
 /**
- * What earlier runs proved, one JSON line for each blob; the last one of a key counts. Not in the target, which is to
- * hold nothing but the copy. Without it everything is right and more is sent.
+ * What earlier runs proved, one JSON line for each blob, and the uploads that they began; the last line of a key counts.
+ * Not in the target, which is to hold nothing but the copy. Without it everything is right and more is sent.
  */
-export class EvidenceFile {
+export class EvidenceFile implements UploadNotes {
   readonly #proofs = new Map<string, MirrorProof>();
+  /** By the file's first blob. */
+  readonly #cursors = new Map<string, MirrorCursor>();
+  /** By upload id: those that no proof followed. */
+  readonly #uploads = new Map<string, UploadLine>();
+  #heldByOthers: ReadonlySet<string> | undefined;
   #stream: ReturnType<typeof createWriteStream> | undefined;
   #lines = '';
   #failure: NodeJS.ErrnoException | undefined;
@@ -38,10 +65,26 @@ export class EvidenceFile {
   read(): ReadonlyMap<string, MirrorProof> {
     if (!existsSync(this.file)) return this.#proofs;
     for (const line of readFileSync(this.file, 'utf8').split('\n')) {
-      const proof = parsed(line);
-      if (proof !== undefined) this.#proofs.set(proof.key, proof);
+      const noted = parsed(line);
+      if (noted === undefined) continue;
+      if ('upload' in noted) this.#remember(noted);
+      else {
+        this.#proofs.set(noted.key, noted);
+        this.#forget(noted.key);
+      }
     }
     return this.#proofs;
+  }
+
+  #remember(line: UploadLine): void {
+    const { upload } = line;
+    this.#cursors.set(upload.file, upload);
+    if (upload.uploadId !== '') this.#uploads.set(upload.uploadId, line);
+  }
+
+  #forget(key: string): void {
+    this.#cursors.delete(key);
+    for (const [id, { upload }] of this.#uploads) if (upload.key === key) this.#uploads.delete(id);
   }
 
   /**
@@ -52,7 +95,7 @@ export class EvidenceFile {
     const own = `${this.file}.${process.pid}`; // another copy of the same pair may begin at the same moment
     try {
       mkdirSync(path.dirname(this.file), { recursive: true });
-      const lines = [...this.#proofs.values()].map((proof) => `${JSON.stringify(proof)}\n`);
+      const lines = [...this.#proofs.values(), ...this.#uploads.values()].map((line) => `${JSON.stringify(line)}\n`);
       writeFileSync(own, lines.join(''));
       renameSync(own, this.file);
     } catch (error) {
@@ -70,7 +113,49 @@ export class EvidenceFile {
     );
   }
 
+  cursorOf(file: string): MirrorCursor | undefined {
+    return this.#cursors.get(file);
+  }
+
+  /**
+   * Noted are an upload that is begun, and one that has all its parts: the latter before the store is told so, because
+   * nothing else knows afterwards what the blob was made of. What lies between, the store tells.
+   */
+  note(upload: MirrorCursor, isWhole: boolean): void {
+    const isNew = upload.uploadId === '' || !this.#uploads.has(upload.uploadId);
+    const line: UploadLine = { upload, host: hostname(), pid: process.pid, at: Date.now() };
+    this.#remember(line);
+    if (!isNew && !isWhole) return;
+    try {
+      if (this.#stream !== undefined) appendFileSync(this.file, `${JSON.stringify(line)}\n`);
+    } catch {
+      // The stream tells of it, too; a killed run then sends more again.
+    }
+  }
+
+  begun(): readonly { readonly key: string; readonly uploadId: string }[] {
+    return [...this.#uploads.values()].map(({ upload }) => upload);
+  }
+
+  isProved(key: string): boolean {
+    return this.#proofs.has(key);
+  }
+
+  isHeldByOther(uploadId: string): boolean {
+    if (this.#heldByOthers === undefined) {
+      const others = new EvidenceFile(this.file);
+      others.read();
+      const held = [...others.#uploads.values()].filter(isOfAnother).map(({ upload }) => upload.uploadId);
+      this.#heldByOthers = new Set(held);
+    }
+    return this.#heldByOthers.has(uploadId);
+  }
+
   add(proof: MirrorProof): void {
+    this.#proofs.set(proof.key, proof);
+    const completed = this.#cursors.get(proof.key);
+    if (completed !== undefined) this.#uploads.delete(completed.uploadId);
+    this.#cursors.delete(proof.key);
     this.#lines += `${JSON.stringify(proof)}\n`;
     if (proof.length > WORTH_NOTING_BYTES || this.#lines.length > EVIDENCE_CHARACTERS) this.#flush();
   }
@@ -89,12 +174,25 @@ export class EvidenceFile {
   }
 }
 
+/** Whether a run holds it that is not this one, and is alive. */
+function isOfAnother({ host, pid, at }: UploadLine): boolean {
+  if (host !== hostname()) return Date.now() - at < HELD_ELSEWHERE_MS;
+  if (pid === process.pid) return false;
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
 /** The last line of a killed run may be half of one. */
-function parsed(line: string): MirrorProof | undefined {
+function parsed(line: string): MirrorProof | UploadLine | undefined {
   if (line === '') return undefined;
   try {
-    const proof = JSON.parse(line) as MirrorProof | null;
-    return typeof proof?.key === 'string' ? proof : undefined;
+    const noted = JSON.parse(line) as Partial<MirrorProof & UploadLine> | null;
+    if (typeof noted?.upload?.uploadId === 'string' && Array.isArray(noted.upload.parts)) return noted as UploadLine;
+    return typeof noted?.key === 'string' ? (noted as MirrorProof) : undefined;
   } catch {
     return undefined;
   }

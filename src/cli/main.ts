@@ -89,6 +89,8 @@ interface Command {
 interface Given {
   readonly values: Readonly<Record<string, unknown>>;
   readonly positionals: readonly string[];
+  /** All of them, as they were typed. */
+  readonly args: readonly string[];
 }
 
 const ROLES = ['control', 'transfer', 'all'];
@@ -167,7 +169,8 @@ const COMMANDS: Readonly<Record<string, Command>> = {
       '--dry-run                 say what would be copied, and copy nothing',
       '',
       'Every blob is proved on its way. Run again after anything, it goes on where it was: what was proved is noted',
-      'below XDG_STATE_HOME (~/.local/state), and uploads that were under way are gone on with.',
+      'below XDG_STATE_HOME (~/.local/state), and uploads that were under way are gone on with. Ctrl-C ends it with 1,',
+      'and says how far it came.',
       'Nothing is deleted in DST. What is referred to is written before what refers to it, index-N last.',
     ],
     examples: [
@@ -286,7 +289,7 @@ async function runInspect({ values, positionals }: Given, terminal: Terminal): P
   await inspect(store, options, terminal.out, terminal.interruption());
 }
 
-async function runCopy({ values, positionals }: Given, terminal: Terminal): Promise<void> {
+async function runCopy({ values, positionals, args }: Given, terminal: Terminal): Promise<void> {
   const { copy } = load('./copy') as { copy: typeof Copy };
   const { evidenceFileOf } = load('./evidence') as { evidenceFileOf: typeof EvidenceFileOf };
   const { snapshot, all } = values;
@@ -303,6 +306,7 @@ async function runCopy({ values, positionals }: Given, terminal: Terminal): Prom
     ...limits,
     dryRun: values['dry-run'] === true,
     evidence: evidenceFileOf(source, target, terminal.env),
+    again: `npx snapferry copy ${args.map(quoted).join(' ')}`,
   };
   await copy(command, terminal, terminal.interruption());
 }
@@ -439,9 +443,14 @@ function parse(name: string, { options = {}, takes: names = [] }: Command, args:
   return given;
 }
 
+/** As a shell is to be given it. */
+function quoted(arg: string): string {
+  return /^[\w@%+=:,./-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", "'\\''")}'`;
+}
+
 function parseStrictly(name: string, options: NonNullable<Command['options']>, args: readonly string[]): Given {
   try {
-    return parseArgs({ args: [...args], options, allowPositionals: true, strict: true });
+    return { ...parseArgs({ args: [...args], options, allowPositionals: true, strict: true }), args };
   } catch (error) {
     // Its first sentence says what is wrong, the others teach about `--`.
     const [what = ''] = oneLine(error).split('. ');

@@ -36,6 +36,10 @@ export class Meter {
     return (this.#to ?? Date.now()) - this.#from;
   }
 
+  get done(): Amount {
+    return this.#done;
+  }
+
   add({ blobs, bytes }: Amount): void {
     this.#done = { blobs: this.#done.blobs + blobs, bytes: this.#done.bytes + bytes };
   }

@@ -141,6 +141,8 @@ class UnitCopy {
           this.cursor = cursor;
           this.tell();
         },
+        // What the last heartbeat did not tell yet.
+        mayBeThere: () => this.resumed !== undefined,
         onUnlisted: (upload) => noteUpload(this.migration, upload, signal),
       },
     );

@@ -9,13 +9,14 @@ import { below } from '../domain/names';
 import { PHASES, phaseOf, readManifest } from '../repository';
 import type { ManifestBlob, Phase, RepositoryData } from '../repository';
 import { compareKeys, copyFile, crc32, march, sendSaved } from '../storage';
-import type { BlobInfo, BlobProof, CopySource, CopyTarget, Engine } from '../storage';
+import type { BlobInfo, BlobProof, CopyCursor, CopySource, CopyTarget, Engine } from '../storage';
 import { readBytes } from './files';
 import type { ProofLine } from './proofs';
 import { isProvedBy, proofLine } from './proofs';
 import { newestRepositoryData } from './source-repository';
 import { blobsOf, filesOf } from './units';
-import { abandonListedUploads } from './uploads';
+import { abandonNotedUploads } from './uploads';
+import type { UploadNotes } from './uploads';
 
 /** What a run proved of one blob, and what the source said of it then. */
 export interface MirrorProof extends ProofLine {
@@ -23,8 +24,18 @@ export interface MirrorProof extends ProofLine {
   readonly sourceEtag?: string;
 }
 
+/** How far a large file has come, for the run after this one. */
+export interface MirrorCursor extends CopyCursor {
+  /** Key of the file's first blob. */
+  readonly file: string;
+  /** As in a proof. */
+  readonly sourceEtag?: string;
+}
+
 export interface MirrorFile {
   readonly blobs: readonly ManifestBlob[];
+  /** Keys of those that the target lists with their length, though nothing proves them. */
+  readonly listed?: ReadonlySet<string>;
   /** Bytes that are written instead of the source's, which may have deleted them. */
   readonly saved?: Buffer;
   readonly sourceEtag?: string;
@@ -48,8 +59,17 @@ export interface MirrorRun {
   readonly signal: AbortSignal;
   readonly progress: (done: Amount) => void;
   readonly proved: (proof: MirrorProof) => void;
+  readonly uploads: MirrorUploads;
   /** Something could not be done, and is tried again after `pauseMs`. */
   readonly retrying: (error: UnavailableError, pauseMs: number) => void;
+}
+
+/** What runs to one place know of uploads in parts. */
+export interface MirrorUploads extends UploadNotes {
+  /** What was noted last of that file, in this run or an earlier one. */
+  cursorOf(file: string): MirrorCursor | undefined;
+  /** `isWhole`: all parts are sent, and nothing is left but to complete the upload. Is written when this returns. */
+  note(cursor: MirrorCursor, isWhole: boolean): void;
 }
 
 /** Half an hour of a store that does not answer. */
@@ -78,17 +98,20 @@ export async function planSnapshot(
   const manifest = await readManifest(repository, snapshot, read);
   const wanted = [...manifest.blobs].sort((a, b) => compareKeys(a.key, b.key));
   const missing: ManifestBlob[] = [];
+  const there = new Set<string>();
   for await (const { left, right } of march(each(wanted), listed(target, signal))) {
     if (left === undefined) continue;
     const proof = provedBefore.get(left.key);
     const saved = manifest.volatile.get(left.key);
     const isProved = isProvedBy(proof, left) || (saved !== undefined && proof?.crc32 === crc32(saved));
-    if (!isProved || right?.length !== left.length || right.etag !== proof?.etag) missing.push(left);
+    if (isProved && right?.length === left.length && right.etag === proof?.etag) continue;
+    missing.push(left);
+    if (right?.length === left.length) there.add(left.key);
   }
   const files = filesOf(missing).map((file): MirrorFile => {
     const blobs = blobsOf(file);
     const saved = manifest.volatile.get(blobs[0]!.key);
-    return saved === undefined ? { blobs } : { blobs, saved };
+    return saved === undefined ? { blobs, listed: there } : { blobs, saved };
   });
   return { ...inPhases(files, amountOf(manifest.blobs)), repository };
 }
@@ -117,7 +140,8 @@ export async function planWhole(
     all.bytes += left.length;
     if (isSame(left, right, provedBefore.get(left.key))) continue;
     const blob = { key: left.key, length: left.length, crc32: null, phase: phaseOf(left.key) ?? 'data' } as const;
-    files.push({ blobs: [blob], sourceEtag: left.etag });
+    const listed = right?.length === left.length ? { listed: new Set([left.key]) } : {};
+    files.push({ blobs: [blob], sourceEtag: left.etag, ...listed });
   }
   return { ...inPhases(files, all), ...(repository === undefined ? {} : { repository }) };
 }
@@ -147,8 +171,7 @@ export async function runMirror(
       run.progress({ blobs: proofs.length, bytes: 0 });
     });
   }
-  // Where a store does not list them, its own rules expire them.
-  await patiently(run, () => abandonListedUploads(target, () => undefined, run.signal));
+  await patiently(run, () => abandonNotedUploads(target, run.uploads, run.signal));
 }
 
 async function send(
@@ -161,8 +184,15 @@ async function send(
 ): Promise<readonly BlobProof[]> {
   const progress = (bytes: number) => run.progress({ blobs: 0, bytes });
   if (file.saved === undefined) {
-    const isUnproved = file.sourceEtag !== undefined;
-    const options = { signal, progress, isUnproved, onCursor: () => undefined };
+    const resume = cursorOf(file, run.uploads);
+    const options = {
+      signal,
+      progress,
+      isUnproved: file.sourceEtag !== undefined,
+      ...(resume === undefined ? {} : { resume }),
+      onCursor: (cursor: CopyCursor) => noteCursor(file, cursor, run.uploads),
+      mayBeThere: ({ key }: ManifestBlob) => file.listed?.has(key) === true,
+    };
     return copyFile(engine, source, target, file, options).catch((error: unknown) => {
       if (!(error instanceof RepositoryChangedError)) throw error;
       const { subject } = error;
@@ -173,6 +203,20 @@ async function send(
     });
   }
   return [await sendSaved(engine.pace, target, file.blobs[0]!, file.saved, { signal, progress })];
+}
+
+/** Where a manifest says what the bytes are, a cursor of others does no harm; elsewhere it has to be of these. */
+function cursorOf({ blobs, sourceEtag }: MirrorFile, uploads: MirrorUploads): MirrorCursor | undefined {
+  const cursor = uploads.cursorOf(blobs[0]!.key);
+  const isOfThese = sourceEtag === undefined || (sourceEtag !== '' && cursor?.sourceEtag === sourceEtag);
+  return isOfThese ? cursor : undefined;
+}
+
+function noteCursor({ blobs, sourceEtag }: MirrorFile, cursor: CopyCursor, uploads: MirrorUploads): void {
+  const length = blobs.find(({ key }) => key === cursor.key)?.length;
+  const isWhole = cursor.parts.reduce((sum, part) => sum + part.length, 0) === length;
+  const noted = { ...cursor, file: blobs[0]!.key };
+  uploads.note(sourceEtag === undefined ? noted : { ...noted, sourceEtag }, isWhole);
 }
 
 /** There is no Temporal here: the run itself tries again, what is worth another try and as a store asks. */

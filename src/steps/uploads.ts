@@ -24,6 +24,19 @@ export interface UploadsOf {
 
 const AT_ONCE = 16;
 
+/**
+ * What is known of uploads to a place that is not ours alone: another copy may be sending to it. Keys are relative to
+ * the base path.
+ */
+export interface UploadNotes {
+  /** By this run and earlier ones, of this machine, and not completed as far as they know. */
+  begun(): readonly NotedUpload[];
+  /** Whether a run that is alive, and not this one, began it. */
+  isHeldByOther(uploadId: string): boolean;
+  /** Whether the blob is there: nobody needs another upload of it. */
+  isProved(key: string): boolean;
+}
+
 /** Writes down an upload that the store will not list. A crash right before this leaves one that nobody knows. */
 export async function noteUpload({ targetStore, keys }: UploadsOf, upload: NotedUpload, signal: AbortSignal) {
   const name = createHash('sha256').update(`${upload.key}\n${upload.uploadId}`).digest('hex').slice(0, 32);
@@ -48,12 +61,23 @@ export async function abandonUploads(migration: UploadsOf, mayAct: () => void, s
   return false;
 }
 
+/**
+ * Aborts uploads to a place that others may write to, too: those that are noted as ours, and those of blobs that are
+ * proved to be there. Never one that a living run holds, nor one of which nothing is known.
+ */
+export async function abandonNotedUploads(target: CopyTarget, notes: UploadNotes, signal: AbortSignal): Promise<void> {
+  const prefix = below(target.basePath, '');
+  const begun = notes.begun().map(({ key, uploadId }) => ({ key: `${prefix}${key}`, uploadId }));
+  const ours = new Set(begun.map(({ uploadId }) => uploadId));
+  const listed = await target.store.uploads.unfinished(prefix, signal);
+  const isOver = ({ key, uploadId }: NotedUpload) => ours.has(uploadId) || notes.isProved(key.slice(prefix.length));
+  const over = (listed?.filter(isOver) ?? begun).filter(({ uploadId }) => !notes.isHeldByOther(uploadId));
+  await inParallel(over, AT_ONCE, signal, (upload, either) => abort(target, upload, () => undefined, either));
+  await target.store.uploads.sweep?.(signal);
+}
+
 /** As `abandonUploads`, of those that the store lists, and what is left of single blobs. False where it lists none. */
-export async function abandonListedUploads(
-  target: CopyTarget,
-  mayAct: () => void,
-  signal: AbortSignal,
-): Promise<boolean> {
+async function abandonListedUploads(target: CopyTarget, mayAct: () => void, signal: AbortSignal): Promise<boolean> {
   const listed = await target.store.uploads.unfinished(below(target.basePath, ''), signal);
   await inParallel(listed ?? [], AT_ONCE, signal, (upload, either) => abort(target, upload, mayAct, either));
   mayAct();

@@ -2,15 +2,18 @@
  * A large blob sent in parts. After a crash the target is asked what it holds: what is there is compared with the
  * source, not sent again.
  */
+import { createHash } from 'node:crypto';
 import { BlobCorruptError, BlobMissingError, RepositoryChangedError, UnavailableError } from '../domain/errors';
 import type { ManifestBlob } from '../repository/manifest';
 import type { CopyCursor, CopyOptions, CopyTarget, CursorPart } from './copy';
 import { crc32There } from './copy-source';
 import type { SourceFile, Told } from './copy-source';
 import { showCrc32 } from './crc32';
+import { crc64, showCrc64 } from './crc64';
 import type { Engine } from './engine';
+import { checksumsThere, crc32In, isMadeOf, proofOfHeld } from './held';
 import { keyBelow } from './keys';
-import { inParallel } from './parallel';
+import { inParallel, mapInParallel } from './parallel';
 import type { Payload } from './payload';
 import { aboutBlob, proofOf } from './proof';
 import type { BlobProof } from './proof';
@@ -95,7 +98,7 @@ class PartsCopy {
 
   async run(): Promise<BlobProof> {
     const source = await this.context.source.head(this.blob);
-    const upload = await this.#resume();
+    const upload = await this.#resume(source);
     if (upload && 'proof' in upload) return upload.proof;
     return this.#sendParts(source, upload ?? (await this.#begin()));
   }
@@ -111,7 +114,7 @@ class PartsCopy {
       const parts = inOrder(upload);
       const crc = combined(parts);
       await soundness.assertSound(blob, crc, proofs);
-      const proof = await this.#complete(upload.id, parts, crc);
+      const proof = await this.#complete(etag, upload, parts, crc);
       await soundness.assertArrived(blob, crc, told, proof);
       return proof;
     } catch (error) {
@@ -128,8 +131,8 @@ class PartsCopy {
     number: number,
     signal: AbortSignal,
   ): Promise<void> {
-    const offset = (number - 1) * upload.partBytes;
-    const length = Math.min(upload.partBytes, this.blob.length - offset);
+    const range = this.#range(number, upload.partBytes);
+    const { length } = range;
     const sent = upload.sent.get(number);
     const listed = upload.held.get(number);
     const held = listed?.length === length ? listed : undefined;
@@ -137,15 +140,20 @@ class PartsCopy {
 
     await this.context.source.withBytes(
       this.blob,
-      { offset, length, ...(sourceEtag === undefined ? {} : { ifMatch: sourceEtag }) },
+      { ...range, ...match(sourceEtag) },
       async (body) => {
         // Sent by an attempt that died before it could say so.
         const part = held && (await isSame(held, body)) ? held : await this.#sendBody(upload.id, number, body, signal);
-        upload.sent.set(number, { number, length, etag: part.etag, crc32: body.crc32 });
+        upload.sent.set(number, cursorPart(part, body));
       },
       signal,
     );
     this.#report(upload);
+  }
+
+  #range(number: number, partBytes: number): { readonly offset: number; readonly length: number } {
+    const offset = (number - 1) * partBytes;
+    return { offset, length: Math.min(partBytes, this.blob.length - offset) };
   }
 
   async #sendBody(uploadId: string, number: number, body: Payload, signal: AbortSignal): Promise<UploadedPart> {
@@ -175,13 +183,15 @@ class PartsCopy {
   }
 
   /** The upload that the cursor names, or the proof of the blob it became, or undefined: begin anew. */
-  async #resume(): Promise<OpenUpload | { proof: BlobProof } | undefined> {
+  async #resume({ etag, told }: Told): Promise<OpenUpload | { proof: BlobProof } | undefined> {
     const cursor = this.context.options.resume;
     if (cursor?.key !== this.blob.key || cursor.uploadId === '') return this.#adopt();
     const parts = await this.context.target.store.uploads.parts(this.#key, cursor.uploadId, this.#signal);
     if (parts === undefined) {
-      const proof = await this.#acceptFinished(cursor.parts);
-      return proof && { proof };
+      const proof = await this.#acceptFinished(etag, cursor);
+      if (proof === undefined) return undefined;
+      await this.context.soundness.assertArrived(this.blob, proof.crc32, told, proof);
+      return { proof };
     }
     return {
       id: cursor.uploadId,
@@ -207,7 +217,12 @@ class PartsCopy {
     return fullest;
   }
 
-  async #complete(uploadId: string, parts: CursorPart[], crc: number): Promise<BlobProof> {
+  async #complete(
+    sourceEtag: string | undefined,
+    { id: uploadId, partBytes }: OpenUpload,
+    parts: CursorPart[],
+    crc: number,
+  ): Promise<BlobProof> {
     const { store } = this.context.target;
     const { blob } = this;
     let receipt: WriteReceipt;
@@ -215,7 +230,7 @@ class PartsCopy {
       receipt = await store.uploads.complete(this.#key, uploadId, parts, this.#signal);
     } catch (error) {
       if (!(error instanceof BlobMissingError)) throw error;
-      const proof = await this.#acceptFinished(parts);
+      const proof = await this.#acceptFinished(sourceEtag, { partBytes, parts });
       if (proof) return proof;
       throw this.#vanished(uploadId, error);
     }
@@ -230,25 +245,51 @@ class PartsCopy {
   }
 
   /**
-   * The target no longer knows the upload. Either `complete` worked and its answer was lost, or somebody aborted it.
-   * A blob of the right length is no sign of the former: it may be an older one, as names are used again, and the
-   * etag of an upload can not be foretold on every store. So it is accepted only if its bytes, read back, have the
-   * CRC32 of those that were sent. This happens once in a crash; reading costs less than sending again.
+   * The target no longer knows the upload. Either `complete` worked and its answer, or our note of it, was lost; or
+   * somebody aborted it. Accepted only when the blob that is there is proved to be this one: by what the store says of
+   * it, else by its bytes, read back, which costs less than to read them at the source and to send them.
    */
-  async #acceptFinished(parts: readonly CursorPart[]): Promise<BlobProof | undefined> {
-    const { source, soundness, target, proofs } = this.context;
+  async #acceptFinished(
+    sourceEtag: string | undefined,
+    cursor: Pick<CopyCursor, 'partBytes' | 'parts'>,
+  ): Promise<BlobProof | undefined> {
+    const { soundness, target, proofs } = this.context;
     const { blob } = this;
-    const isAllSent = parts.reduce((sum, part) => sum + part.length, 0) === blob.length;
-    const expected = source.file.blobs.length === 1 ? soundness.expected : undefined;
-    // Nothing else says what the CRC32 of a chunk should be.
-    if (!isAllSent && expected === undefined) return undefined;
-    const crc = expected ?? combined(parts);
-    const held = await target.store.head(this.#key, this.#signal);
+    const held = await checksumsThere(target, blob, this.#signal);
     if (held?.length !== blob.length) return undefined;
-    const readBack = await crc32There(target.store, held, this.#signal);
-    if (readBack !== crc) return undefined;
+    const expected = soundness.expectedOf(blob);
+    const told = crc32In(held.checksums);
+    if (expected !== undefined && told !== undefined) {
+      return told === expected ? proofOfHeld(blob, told, held) : undefined;
+    }
+    const isToldOtherwise = held.checksums.length > 0 || /-\d+$/.test(held.etag);
+    const parts = expected === undefined || isToldOtherwise ? await this.#allParts(sourceEtag, cursor) : undefined;
+    const crc = parts === undefined ? expected! : combined(parts);
+    const isSameAs = parts && isMadeOf(parts, held);
+    if (isSameAs === false || (expected !== undefined && crc !== expected)) return undefined;
+    if (isSameAs === undefined && (await crc32There(target.store, held, this.#signal)) !== crc) return undefined;
     await soundness.assertSound(blob, crc, proofs);
-    return proofOf(blob, crc, { etag: held.etag, checksum: showCrc32(readBack), requestId: undefined });
+    return proofOfHeld(blob, crc, held);
+  }
+
+  /** Those that the cursor knows; a kill loses what was told last, hence the others are summed up in the source again. */
+  async #allParts(
+    sourceEtag: string | undefined,
+    { partBytes, parts }: Pick<CopyCursor, 'partBytes' | 'parts'>,
+  ): Promise<CursorPart[]> {
+    const known = new Map(parts.map((part) => [part.number, part]));
+    const numbers = Array.from({ length: Math.ceil(this.blob.length / partBytes) }, (_, i) => i + 1);
+    return mapInParallel(numbers, this.context.options.partsAtOnce ?? PARTS_AT_ONCE, this.#signal, (number, signal) => {
+      const range = this.#range(number, partBytes);
+      const part = known.get(number);
+      if (part?.length === range.length) return Promise.resolve(part);
+      return this.context.source.withBytes(
+        this.blob,
+        { ...range, ...match(sourceEtag) },
+        (body) => summedUp(number, body),
+        signal,
+      );
+    });
   }
 
   /** Parts cost storage until they are aborted. Failing to is reported by nobody: the fault that led here matters. */
@@ -279,6 +320,22 @@ export function assertHeld(target: CopyTarget, blob: ManifestBlob, crc: number, 
 /** Whether the target holds these bytes as that part. An etag is the MD5 unless the store encrypts. */
 function isSame(part: UploadedPart, body: Payload): Promise<boolean> {
   return isOf(body, part.checksum ?? `md5:${part.etag.toLowerCase()}`);
+}
+
+function match(etag: string | undefined): { readonly ifMatch?: string } {
+  return etag === undefined ? {} : { ifMatch: etag };
+}
+
+/** As the target took it. */
+function cursorPart({ number, length, etag, checksum }: UploadedPart, { crc32 }: Payload): CursorPart {
+  return { number, length, etag, crc32, ...(checksum === undefined ? {} : { checksum }) };
+}
+
+/** As the target must have taken it, whichever checksum it keeps. */
+async function summedUp(number: number, { length, crc32, buffers }: Payload): Promise<CursorPart> {
+  const hash = createHash('md5');
+  for (const buffer of buffers) hash.update(buffer);
+  return { number, length, etag: hash.digest('hex'), crc32, checksum: showCrc64(await crc64(buffers)) };
 }
 
 function inOrder(upload: OpenUpload): CursorPart[] {

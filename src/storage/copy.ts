@@ -15,6 +15,7 @@ import { payload } from './payload';
 import { proofOf } from './proof';
 import type { BlobProof } from './proof';
 import { copyAtStore } from './server-copy';
+import { heldAlready } from './held';
 import { DamagedOnTheWay, Soundness } from './soundness';
 import type { Store } from './store';
 
@@ -38,9 +39,11 @@ export interface CursorPart {
   /** Of the target. */
   readonly etag: string;
   readonly crc32: number;
+  /** What the target said of it, where it did. */
+  readonly checksum?: string;
 }
 
-/** Plain JSON, made for a heartbeat: how far a file has come. At most 1,000 parts, about 100 bytes each. */
+/** Plain JSON, made for a heartbeat: how far a file has come. At most 1,000 parts, about 130 bytes each. */
 export interface CopyCursor {
   /** The blob being sent, relative to the base path. */
   readonly key: string;
@@ -59,6 +62,11 @@ export interface CopyOptions {
   /** What the last attempt gave to `onCursor`. Only a hint: the target is asked what it holds. */
   readonly resume?: CopyCursor;
   readonly onCursor: (cursor: CopyCursor) => void;
+  /**
+   * True of a blob that the target may hold already, sent by an attempt that was killed before it could say so. What the
+   * stores tell of it without reading it is asked first. Default: of none.
+   */
+  readonly mayBeThere?: (blob: ManifestBlob) => boolean;
   /** Awaited before the first part of an upload that the target can not list: nobody else will know of it. */
   readonly onUnlisted?: (upload: { readonly key: string; readonly uploadId: string }) => Promise<void>;
   /** What the copy keeps to. Default: that of the engine. */
@@ -165,7 +173,9 @@ class FileCopy {
   async #copyRest(): Promise<void> {
     try {
       for (const blob of this.file.blobs.slice(this.#proofs.length)) {
-        this.#proofs.push((await this.#copyAtStore(blob)) ?? (await this.#copyHere(blob)));
+        this.#proofs.push(
+          (await this.#heldAlready(blob)) ?? (await this.#copyAtStore(blob)) ?? (await this.#copyHere(blob)),
+        );
         const isLast = this.#proofs.length === this.file.blobs.length;
         if (!isLast) this.#reportCursor({ key: blob.key, uploadId: '', partBytes: 0, parts: [] });
       }
@@ -181,16 +191,26 @@ class FileCopy {
     this.#reportCursor({ key: this.file.blobs[0]!.key, uploadId: '', partBytes: 0, parts: [] });
   }
 
+  /** What a cursor tells of is looked at there: it knows more. */
+  async #heldAlready(blob: ManifestBlob): Promise<BlobProof | undefined> {
+    const { resume, mayBeThere } = this.options;
+    if (resume?.key === blob.key || mayBeThere?.(blob) !== true) return undefined;
+    const proof = await heldAlready(this.target, this.#from, blob, this.#soundness.expectedOf(blob), this.#signal);
+    if (proof === undefined) return undefined;
+    await this.#soundness.assertSound(blob, proof.crc32, this.#proofs);
+    this.options.progress(blob.length);
+    return proof;
+  }
+
   /** Undefined where the bytes have to pass here. What was begun here is gone on with. */
   async #copyAtStore(blob: ManifestBlob): Promise<BlobProof | undefined> {
     const { resume, isUnproved = false } = this.options;
     const isBegunHere = resume?.key === blob.key && resume.uploadId !== '';
     if (!this.#mayCopyAtStore || isBegunHere) return undefined;
-    const isWholeFile = this.file.blobs.length === 1;
     const proof = await copyAtStore(this.engine, this.source, this.target, blob, {
       signal: this.#signal,
       pace: this.options.pace ?? this.engine.pace,
-      expected: isWholeFile ? this.#soundness.expected : undefined,
+      expected: this.#soundness.expectedOf(blob),
       isUnproved,
       onUpload: (key, uploadId) => this.#uploads.tell(key, uploadId),
     });

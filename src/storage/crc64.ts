@@ -56,3 +56,8 @@ export function combineCrc64(crcA: bigint, crcB: bigint, lengthB: number): bigin
 export function showCrc64(crc: bigint): string {
   return `crc64:${crc.toString(16).padStart(16, '0')}`;
 }
+
+/** The inverse of `showCrc64`; undefined of anything else. */
+export function crc64In(checksum: string | undefined): bigint | undefined {
+  return checksum?.startsWith('crc64:') ? BigInt(`0x${checksum.slice('crc64:'.length)}`) : undefined;
+}

@@ -21,7 +21,7 @@ import {
   UnavailableError,
 } from '../domain/errors';
 import { deniedOf, keyIn, listed, rulesOf, told, versioningIn } from './bucket-properties';
-import { combineCrc64, crc64, showCrc64 } from './crc64';
+import { combineCrc64, crc64, crc64In, showCrc64 } from './crc64';
 import { compareKeys } from './keys';
 import { ossAddress } from './oss-address';
 import { errorOf, EXISTS, isThrottle, mayPass, NOT_FOUND } from './oss-errors';
@@ -308,13 +308,13 @@ class OssStore implements Store {
     signal: AbortSignal,
   ): Promise<string | undefined> {
     const checksums = new Map(parts.map(({ number, checksum }) => [number, checksum]));
-    if (parts.some(({ checksum }) => crcOf(checksum) === undefined)) {
+    if (parts.some(({ checksum }) => crc64In(checksum) === undefined)) {
       // We may not be those who sent the part.
       for await (const { number, checksum } of this.#listParts(key, uploadId, signal)) checksums.set(number, checksum);
     }
     let whole = 0n;
     for (const { number, length } of parts) {
-      const crc = crcOf(checksums.get(number));
+      const crc = crc64In(checksums.get(number));
       if (crc === undefined) return undefined;
       whole = combineCrc64(whole, crc, length);
     }
@@ -491,10 +491,6 @@ function decodeKey(key: string | undefined, page: Element): string {
 /** Of the decimal number that OSS answers; undefined where it says nothing. */
 function shown(decimal: string | undefined): string | undefined {
   return decimal === undefined || !/^\d+$/.test(decimal) ? undefined : showCrc64(BigInt(decimal));
-}
-
-function crcOf(checksum: string | undefined): bigint | undefined {
-  return checksum?.startsWith('crc64:') ? BigInt(`0x${checksum.slice('crc64:'.length)}`) : undefined;
 }
 
 function md5({ buffers }: Payload): string {

@@ -7,6 +7,7 @@ import type { ManifestBlob } from '../repository/manifest';
 import type { CopySource, CopyTarget } from './copy';
 import { showCrc32 } from './crc32';
 import type { Engine } from './engine';
+import { checksumsThere, crc32In } from './held';
 import { keyBelow } from './keys';
 import type { Pace } from './pace';
 import { mapInParallel } from './parallel';
@@ -71,7 +72,7 @@ class ServerCopy {
     const receipt = await this.#copy(told?.etag);
     if (expected !== undefined && receipt.checksum === showCrc32(expected))
       return proofOf(this.blob, expected, receipt);
-    const held = await this.#held();
+    const held = await checksumsThere(this.target, this.blob, signal);
     if (held?.length !== this.blob.length) return undefined;
     if (told !== undefined && !told.checksums.some((one) => held.checksums.includes(one))) return undefined;
     const crc = await readCrc32(this.engine, this.target.store, held, signal, pace);
@@ -91,14 +92,6 @@ class ServerCopy {
     if (told?.length !== this.blob.length) return undefined;
     this.route.isBlind = told.checksums.length === 0;
     return this.route.isBlind ? undefined : told;
-  }
-
-  async #held(): Promise<BlobChecksums | undefined> {
-    const { store } = this.target;
-    const { signal } = this.options;
-    if (store.checksums !== undefined) return store.checksums(this.#targetKey, signal);
-    const info = await store.head(this.#targetKey, signal);
-    return info && { ...info, checksums: [] };
   }
 
   get #isInParts(): boolean {
@@ -149,9 +142,4 @@ class ServerCopy {
   #send<T>(request: (signal: AbortSignal) => Promise<T>, signal = this.options.signal): Promise<T> {
     return this.engine.send(this.target.store, this.blob.length, signal, () => request(signal));
   }
-}
-
-function crc32In(checksums: readonly string[]): number | undefined {
-  const shown = checksums.find((one) => one.startsWith('crc32:'));
-  return shown === undefined ? undefined : Number.parseInt(shown.slice('crc32:'.length), 16);
 }

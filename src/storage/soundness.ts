@@ -27,6 +27,11 @@ export class Soundness {
     this.expected = isUnproved ? undefined : expectedCrc32(source.file);
   }
 
+  /** CRC32 of a blob that is the whole file; undefined of a chunk, and where nothing says it. */
+  expectedOf({ part }: ManifestBlob): number | undefined {
+    return part === undefined ? this.expected : undefined;
+  }
+
   /**
    * Throws when the file ends with this blob and its bytes do not have the CRC32 that the snapshot says. Whether they
    * were damaged there or on their way, a second reading tells; after the latter everything is read and sent again.

@@ -12,6 +12,7 @@ import { Engine, openDirectory, openOss, openS3, payload } from '../../src/stora
 import type { Store } from '../../src/storage';
 import { startOss, startVersitygw } from '../../stack';
 import { fixture, repositoryOf } from '../unit/repository/fixtures';
+import { UploadNotesInMemory } from '../support/upload-notes';
 
 const NEVER = new AbortController().signal;
 const RECORDING = '6.8.23-rounds';
@@ -87,6 +88,7 @@ async function copied({ store }: Place) {
     progress: () => undefined,
     retrying: () => undefined,
     proved,
+    uploads: new UploadNotesInMemory(proofs),
   });
   const lines = async (deep: boolean, known = proofs, at = store): Promise<AuditLine[]> => {
     const { subject } = await expectSnapshots(source, { ...target, store: at }, name, known, NEVER);

@@ -37,7 +37,7 @@ afterEach(async () => {
 async function copyWithRoomMadeLater(target: CopyCommand['target']): Promise<string[]> {
   const said: string[] = [];
   const source = { store: openDirectory(path.join(folder, 'from')), basePath: '' };
-  const command = { source, target, dryRun: false, evidence: path.join(folder, 'evidence.jsonl') };
+  const command = { source, target, again: '', dryRun: false, evidence: path.join(folder, 'evidence.jsonl') };
   let isEnlarged = false;
   const err = (line: string) => {
     said.push(line);

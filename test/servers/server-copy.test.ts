@@ -13,6 +13,7 @@ import type { OssServer, S3Server } from '../../stack';
 import { startOss, startVersitygw } from '../../stack';
 import { collect } from '../contract/store';
 import { fixture, repositoryOf } from '../unit/repository/fixtures';
+import { UploadNotesInMemory } from '../support/upload-notes';
 
 const NEVER = new AbortController().signal;
 const MIB = 1024 * 1024;
@@ -159,6 +160,7 @@ describe.each(['S3', 'OSS'] as const)('a repository in %s is copied inside of it
       progress: () => undefined,
       retrying: () => undefined,
       proved: (proof) => proofs.set(proof.key, proof),
+      uploads: new UploadNotesInMemory(proofs),
     });
     expect(reads.mock.calls.map(([key]) => key).filter((key) => /\/__/.test(key))).toEqual([]);
     const copied = first.phases.flatMap(({ files }) => files.flatMap(({ blobs }) => blobs.map(({ key }) => key)));

@@ -28,6 +28,7 @@ import { indicesOf } from '../unit/steps/recorded';
 import { aContext, anInput, World } from '../unit/steps/world';
 import { newBucket, OSS_KEYS } from './oss';
 import { recordSnapshots } from './recording';
+import { UploadNotesInMemory } from './upload-notes';
 
 const NEVER = new AbortController().signal;
 const RECORDED = 'recorded';
@@ -138,6 +139,7 @@ export class Journey {
       signal: NEVER,
       progress: () => undefined,
       proved: (proof) => proofs.set(proof.key, proof),
+      uploads: new UploadNotesInMemory(proofs),
       retrying: (error) => this.retried.push(error),
     });
   }

@@ -249,7 +249,9 @@ export class MemoryStore implements Store {
       const upload = this.#upload(key, uploadId);
       if (!upload) throw this.#unknownUpload(key);
       const held = this.#received(key, joined(body.buffers), effect);
-      const info = { number, length: held.length, etag: this.#etag(held) };
+      const [checksum] = (await this.settings.keeps?.(joined(body.buffers))) ?? [];
+      const told = checksum === undefined ? {} : { checksum };
+      const info = { number, length: held.length, etag: this.#etag(held), ...told };
       upload.parts.set(number, { body: held, info });
       if (effect === 'lost-answer') throw this.#unavailable(key);
       return info;

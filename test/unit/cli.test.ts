@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { rmSync, symlinkSync } from 'node:fs';
-import { cp, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -23,7 +23,11 @@ afterAll(() => rm(folder, { recursive: true }));
 beforeEach(() => jest.resetAllMocks());
 
 /** Runs a command as a shell would, in this process. */
-async function snapferry(args: readonly string[], env: Record<string, string> = {}) {
+async function snapferry(
+  args: readonly string[],
+  env: Record<string, string> = {},
+  interruption = new AbortController().signal,
+) {
   const out: string[] = [];
   const err: string[] = [];
   const code = await main(args, {
@@ -31,7 +35,7 @@ async function snapferry(args: readonly string[], env: Record<string, string> = 
     env,
     out: (line) => out.push(line),
     err: (line) => err.push(line),
-    interruption: () => new AbortController().signal,
+    interruption: () => interruption,
   });
   return { code, out: out.join('\n'), err };
 }
@@ -160,6 +164,81 @@ describe('copy', () => {
     ]);
     expect(await readdir(path.join(folder, 'copy/to'))).toEqual([]);
     expect(await copy(place('from'), place('to'), '--all', '--dry-run')).toMatchObject({ code: 0 });
+  });
+
+  it('that is interrupted ends with 1, and says how far it came and how to go on', async () => {
+    await writeFile(path.join(folder, 'copy/from/large file'), Buffer.alloc(64 * 1024));
+    const args = [place('from'), place('to'), '--all', '--bytes-per-second', '1000'];
+    const interruption = new AbortController();
+    const copying = snapferry(['copy', ...args], { XDG_STATE_HOME: state() }, interruption.signal);
+    while (!(await readdir(path.join(folder, 'copy/to'))).includes('a')) await sleep(5);
+    interruption.abort(new Error('interrupted'));
+    expect(await copying).toEqual({
+      code: 1,
+      out: '',
+      err: [
+        expect.stringMatching(
+          /^snapferry: interrupted after [01] blobs? \(\d+ B\) of 2 blobs \(.*\): run it again, it goes on where it stopped: /,
+        ),
+      ],
+    });
+    const before = new AbortController();
+    before.abort(new Error('interrupted'));
+    const { err } = await snapferry(['copy', ...args, '--base-path', 'in side'], {}, before.signal);
+    const again = `npx snapferry copy ${args.join(' ')} --base-path 'in side'`;
+    expect(err).toEqual([
+      expect.stringContaining(`before anything was copied: run it again, it goes on where it stopped: ${again}`),
+    ]);
+  });
+
+  describe('notes of uploads', () => {
+    const UPLOAD = { file: 'f', key: 'f', partBytes: 8, sourceEtag: 'e' };
+    const part = { number: 1, length: 8, etag: 'p', crc32: 1 };
+    const file = () => path.join(state(), 'copies.jsonl');
+    const opened = () => {
+      const evidence = new EvidenceFile(file());
+      evidence.read();
+      evidence.open(() => undefined);
+      return evidence;
+    };
+    const noted = async (pid: number, host = os.hostname()) => {
+      const evidence = opened();
+      evidence.note({ ...UPLOAD, uploadId: 'u', parts: [] }, false);
+      await evidence.close();
+      const line = JSON.parse(await readFile(file(), 'utf8')) as object;
+      await writeFile(file(), `${JSON.stringify({ ...line, pid, host })}\n`);
+    };
+
+    it('hold what an upload is made of before the store is told to complete it, whenever the run is killed', async () => {
+      const evidence = opened();
+      evidence.note({ ...UPLOAD, uploadId: 'u', parts: [] }, false);
+      evidence.note({ ...UPLOAD, uploadId: 'u', parts: [part] }, true);
+      // Not closed: what was written is all that a killed run leaves.
+      const next = opened();
+      expect(next.cursorOf('f')).toEqual({ ...UPLOAD, uploadId: 'u', parts: [part] });
+      expect(next.begun()).toEqual([expect.objectContaining({ key: 'f', uploadId: 'u' })]);
+      const proof = { key: 'f', length: 2 ** 30, crc32: 1, footerCrc32: null, checksum: undefined };
+      next.add({ ...proof, etag: 'e', requestId: undefined });
+      expect(next.begun()).toEqual([]);
+      await next.close();
+      await evidence.close();
+      const last = opened();
+      expect([last.cursorOf('f'), last.begun(), last.isProved('f')]).toEqual([undefined, [], true]);
+      await last.close();
+    });
+
+    it('tell a run that is alive from one that is not', async () => {
+      const child = execFile(process.execPath, ['-e', 'setInterval(() => 0, 1000)']);
+      const exited = new Promise((resolve) => child.once('exit', resolve));
+      await noted(child.pid!);
+      expect(new EvidenceFile(file()).isHeldByOther('u')).toBe(true);
+      child.kill('SIGKILL');
+      await exited;
+      expect(new EvidenceFile(file()).isHeldByOther('u')).toBe(false);
+      expect(new EvidenceFile(file()).isHeldByOther('another')).toBe(false);
+      await noted(child.pid!, 'another-host');
+      expect(new EvidenceFile(file()).isHeldByOther('u')).toBe(true);
+    });
   });
 
   it('goes on when the disk of its notes fills up on the way, and says so once', async () => {

@@ -14,6 +14,7 @@ import type { Store } from '../../../src/storage';
 import { MemoryStore } from '../../support/memory-store';
 import { fixture, repositoryOf } from '../repository/fixtures';
 import { Recorded } from './recorded';
+import { UploadNotesInMemory } from '../../support/upload-notes';
 
 const NEVER = new AbortController().signal;
 const RECORDING = '6.8.23-rounds';
@@ -66,7 +67,8 @@ class Scene {
 
   #run(plan: Parameters<typeof runMirror>[3]): Promise<void> {
     const proved = (proof: MirrorProof) => this.proofs.set(proof.key, proof);
-    const run = { signal: NEVER, progress: () => undefined, retrying: () => undefined, proved };
+    const uploads = new UploadNotesInMemory(this.proofs);
+    const run = { signal: NEVER, progress: () => undefined, retrying: () => undefined, proved, uploads };
     return runMirror(new Engine(), this.source, this.target, plan, run);
   }
 

@@ -9,9 +9,11 @@ import type { MirrorPlan, MirrorProof, MirrorRun } from '../../../src/steps/mirr
 import { audit } from '../../../src/steps/audit';
 import type { AuditLine } from '../../../src/steps/audit';
 import { expectWhole } from '../../../src/steps/audit-expected';
-import { Engine, openDirectory, Pace } from '../../../src/storage';
+import { crc32, Engine, openDirectory, Pace, showCrc32 } from '../../../src/storage';
+import { crc64, showCrc64 } from '../../../src/storage/crc64';
 import { MemoryStore } from '../../support/memory-store';
 import { fixture, reader, repositoryOf } from '../repository/fixtures';
+import { UploadNotesInMemory } from '../../support/upload-notes';
 
 const NEVER = new AbortController().signal;
 const RECORDING = '5.5.2-rounds';
@@ -20,12 +22,14 @@ const BLOBS = fixture(RECORDING);
 /** A recorded repository below `from/`, a place below `to/`, and what earlier runs proved. */
 class Scene {
   readonly source = { store: new MemoryStore('source'), basePath: 'from' };
-  readonly target = { store: new MemoryStore('target'), basePath: 'to' };
+  readonly target: { readonly store: MemoryStore; readonly basePath: string };
   readonly proofs = new Map<string, MirrorProof>();
+  readonly uploads = new UploadNotesInMemory(this.proofs);
   sent = { blobs: 0, bytes: 0 };
   retried = 0;
 
-  constructor(recording = RECORDING) {
+  constructor(recording = RECORDING, settings: ConstructorParameters<typeof MemoryStore>[1] = {}) {
+    this.target = { store: new MemoryStore('target', settings), basePath: 'to' };
     for (const [key, bytes] of fixture(recording)) this.source.store.put(`from/${key}`, bytes);
   }
 
@@ -37,6 +41,7 @@ class Scene {
       signal: NEVER,
       progress: ({ blobs, bytes }) => (this.sent = { blobs: this.sent.blobs + blobs, bytes: this.sent.bytes + bytes }),
       proved: (proof) => this.proofs.set(proof.key, proof),
+      uploads: this.uploads,
       retrying: () => (this.retried += 1),
       ...options,
     });
@@ -74,7 +79,9 @@ test("a console's marks of folders are copied and expected where they can be blo
       [directory, ['a/b']],
     ] as const) {
       const plan = await planWhole(source, target, new Map(), NEVER);
-      const run = { signal: NEVER, progress: () => undefined, proved: () => undefined, retrying: () => undefined };
+      const uploads = new UploadNotesInMemory();
+      const silent = { progress: () => undefined, proved: () => undefined, retrying: () => undefined };
+      const run = { signal: NEVER, uploads, ...silent };
       await runMirror(new Engine(), source, target, plan, run);
       const { subject } = await expectWhole(source, target, new Map(), NEVER);
       const lines: AuditLine[] = [];
@@ -195,10 +202,97 @@ test("somebody else's repository is not written over", async () => {
   expect(scene.target.store.callsOf('write')).toEqual([]);
 });
 
-test('uploads that nobody goes on with are aborted at the end, those beside the base path are not', async () => {
-  const scene = new Scene();
-  await scene.target.store.uploads.begin('to/__old', NEVER);
-  const other = await scene.target.store.uploads.begin('elsewhere/__0', NEVER);
-  await scene.run(await scene.whole());
-  expect(await scene.target.store.uploads.unfinished('', NEVER)).toEqual([{ key: 'elsewhere/__0', uploadId: other }]);
+describe('uploads below the base path, at the end of a run', () => {
+  const begun = async (scene: Scene, key: string, isNoted: boolean) => {
+    const uploadId = await scene.target.store.uploads.begin(`to/${key}`, NEVER);
+    if (isNoted) scene.uploads.note({ file: key, key, uploadId, partBytes: 1, parts: [] }, false);
+    return { key: `to/${key}`, uploadId };
+  };
+  const unfinished = (scene: Scene) => scene.target.store.uploads.unfinished('', NEVER);
+
+  test('are aborted where an earlier run of ours noted them, and where their blob is proved to be there', async () => {
+    const scene = new Scene();
+    await begun(scene, '__ours', true);
+    await begun(scene, 'index.latest', false);
+    await scene.run(await scene.whole());
+    expect(await unfinished(scene)).toEqual([]);
+  });
+
+  test('are left alone where another run that is alive holds them, or nobody knows whose they are', async () => {
+    const scene = new Scene();
+    const held = await begun(scene, '__held', true);
+    const proved = await begun(scene, 'index.latest', false);
+    scene.uploads.heldByOthers.add(held.uploadId).add(proved.uploadId);
+    const strangers = await begun(scene, '__strangers', false);
+    await scene.run(await scene.whole());
+    expect(await unfinished(scene)).toEqual([held, proved, strangers]);
+  });
+
+  test('are aborted by what was noted where the store does not list them', async () => {
+    const scene = new Scene();
+    const { store } = scene.target;
+    store.listsUploads = false;
+    await begun(scene, '__ours', true);
+    await scene.run(await scene.whole());
+    store.listsUploads = true;
+    expect(await unfinished(scene)).toEqual([]);
+  });
+});
+
+describe('a run that is killed between what the store did and its note of it sends nothing twice:', () => {
+  const LARGE = 17 * 1024 * 1024;
+  const large = (scene: Scene) => {
+    const bytes = randomBytes(LARGE);
+    scene.source.store.put('from/large', bytes);
+    return bytes;
+  };
+  /** Ends the first run when the upload is completed, before its proof is kept. */
+  const killed = async (scene: Scene) => {
+    const complete = scene.target.store.uploads.complete.bind(scene.target.store.uploads);
+    const kill = jest.spyOn(scene.target.store.uploads, 'complete').mockImplementation(async (...args) => {
+      await complete(...args);
+      throw new Error('killed');
+    });
+    await expect(scene.run(await scene.whole())).rejects.toThrow('killed');
+    kill.mockRestore();
+  };
+
+  test.each([
+    ['CRC32 of the whole', (body: Buffer) => [showCrc32(crc32(body))], 0],
+    ['CRC64 of the whole', async (body: Buffer) => [showCrc64(await crc64([body]))], 0],
+    ['nothing, so it is read back', undefined, 3],
+  ])('the store tells %s', async (_, keeps, reads) => {
+    const scene = new Scene(RECORDING, { md5Etags: false, ...(keeps && { keeps }) });
+    const bytes = large(scene);
+    await killed(scene);
+    const sent = scene.target.store.callsOf('part').length;
+    expect(sent).toBe(3);
+    scene.target.store.calls.length = 0;
+    await scene.run(await scene.whole());
+    expect(scene.copied.get('large')!.equals(bytes)).toBe(true);
+    expect(scene.target.store.callsOf('part')).toEqual([]);
+    expect(scene.target.store.callsOf('read').filter((call) => call.endsWith('large'))).toHaveLength(reads);
+    expect((await scene.whole()).send.blobs).toBe(0);
+  });
+
+  test('but what was put there by others meanwhile, of the same length, is sent', async () => {
+    const scene = new Scene(RECORDING, { md5Etags: false });
+    const bytes = large(scene);
+    await killed(scene);
+    scene.target.store.put('to/large', randomBytes(LARGE));
+    await scene.run(await scene.whole());
+    expect(scene.copied.get('large')!.equals(bytes)).toBe(true);
+  });
+
+  test('a snapshot, whose manifest says what the bytes are, needs no note at all', async () => {
+    const scene = new Scene(RECORDING, { keeps: (body) => [showCrc32(crc32(body))] });
+    const name = await newestSnapshot();
+    await scene.run(await scene.snapshot(name));
+    scene.proofs.clear();
+    scene.target.store.calls.length = 0;
+    await scene.run(await scene.snapshot(name));
+    const blobs = scene.target.store.callsOf('write').filter((call) => /\/__/.test(call));
+    expect(blobs).toEqual([]);
+    expect(scene.target.store.callsOf('read').filter((call) => /\/__/.test(call))).toEqual([]);
+  });
 });
