@@ -12,7 +12,7 @@ import { digestOf, readBytes, readJson, readJsonLines, requireJson } from './fil
 import type { PlanFile } from './migration';
 import { isFolderMark } from './mirror';
 import type { MirrorProof } from './mirror';
-import { isBefore, isProvedBy, proofsOf } from './proofs';
+import { isBefore, isProvedBy, proofsOf, withProvedFiles } from './proofs';
 import type { ProofLine } from './proofs';
 import { publishedKey } from './publish';
 import type { PublishedRecord } from './publish';
@@ -69,11 +69,12 @@ export async function expectSnapshots(
     for (const { key } of (await manifestOf(repository, name, read, notes))?.blobs ?? []) known.add(key);
   }
   const wanted = [...blobs.values()].sort((a, b) => compareKeys(a.key, b.key));
+  const proofs = withProvedFiles(proved, wanted);
   return {
     subject: {
       target,
       source,
-      expected: mapped(wanted, (blob) => expectedBlob(blob, saved.get(blob.key), proved.get(blob.key))),
+      expected: mapped(wanted, (blob) => expectedBlob(blob, saved.get(blob.key), proofs.get(blob.key))),
       generation: repository.generation,
       isKnown: (key) => known.has(key),
     },

@@ -137,14 +137,16 @@ class Inspection {
   /** What the stores themselves say of both sides; undefined where they have no kind of checksum in common. */
   async #compareToSource(
     { key }: ExpectedBlob,
-    { checksums }: BlobChecksums,
+    { checksums, etag }: BlobChecksums,
     signal: AbortSignal,
   ): Promise<Finding | undefined> {
     const { source } = this.subject;
     if (source?.store.checksums === undefined || checksums.length === 0) return undefined;
     const { store, basePath } = source;
     const said = await this.#ask(source, () => store.checksums!(below(basePath, key), signal), signal);
-    return said && compared(said.checksums, checksums);
+    if (said === undefined) return undefined;
+    const sameMd5: Finding | undefined = isSameMd5(said.etag, etag) ? { sign: '=', proof: 'md5' } : undefined;
+    return compared(said.checksums, checksums) ?? sameMd5;
   }
 
   async #compareBytes(expected: ExpectedBlob, held: BlobInfo, signal: AbortSignal): Promise<Finding> {

@@ -12,7 +12,7 @@ import { compareKeys, copyFile, crc32, march, sendSaved } from '../storage';
 import type { BlobInfo, BlobProof, CopyCursor, CopySource, CopyTarget, Engine } from '../storage';
 import { readBytes } from './files';
 import type { ProofLine } from './proofs';
-import { isProvedBy, proofLine } from './proofs';
+import { isProvedBy, proofLine, withProvedFiles } from './proofs';
 import { newestRepositoryData } from './source-repository';
 import { blobsOf, filesOf } from './units';
 import { abandonNotedUploads } from './uploads';
@@ -97,11 +97,12 @@ export async function planSnapshot(
   const read = (key: string) => readBytes(source.store, below(source.basePath, key), signal);
   const manifest = await readManifest(repository, snapshot, read);
   const wanted = [...manifest.blobs].sort((a, b) => compareKeys(a.key, b.key));
+  const proved = withProvedFiles(provedBefore, manifest.blobs);
   const missing: ManifestBlob[] = [];
   const there = new Set<string>();
   for await (const { left, right } of march(each(wanted), listed(target, signal))) {
     if (left === undefined) continue;
-    const proof = provedBefore.get(left.key);
+    const proof = proved.get(left.key);
     const saved = manifest.volatile.get(left.key);
     const isProved = isProvedBy(proof, left) || (saved !== undefined && proof?.crc32 === crc32(saved));
     if (isProved && right?.length === left.length && right.etag === proof?.etag) continue;

@@ -5,7 +5,9 @@ import type { BlobProof } from '../storage';
 import type { Store } from '../storage/store';
 import type { Telling } from './context';
 import { readJsonLines } from './files';
+import { combineCrc32, footerCrc32 } from '../storage';
 import { mapInParallel } from '../storage/parallel';
+import { blobsOf, filesOf } from './units';
 
 /** Proof records: one JSON line for each blob that a unit put into the target, written when the whole unit is there. */
 
@@ -25,7 +27,32 @@ export function isProvedBy(proof: ProofLine | undefined, blob: ManifestBlob): bo
   if (proof?.key !== blob.key || proof.length !== blob.length) return false;
   const { fileCrc32 } = blob.part ?? {};
   if (fileCrc32 !== undefined) return proof.fileCrc32 === fileCrc32;
-  return blob.crc32 !== null && proof.footerCrc32 === blob.crc32;
+  if (blob.crc32 === null) return false;
+  // Whoever copied it without a manifest knew nothing of a footer, but summed up the same bytes.
+  return proof.footerCrc32 === blob.crc32 || proof.crc32 === footerCrc32(blob.crc32);
+}
+
+/**
+ * The proofs, where those of all chunks of a file come to its checksum: they were copied without a manifest, which would
+ * have told that they belong together.
+ */
+export function withProvedFiles<P extends ProofLine>(
+  proved: ReadonlyMap<string, P>,
+  blobs: readonly ManifestBlob[],
+): ReadonlyMap<string, P> {
+  const more = new Map<string, P>();
+  for (const file of filesOf(blobs.filter(({ part }) => part !== undefined)).map(blobsOf)) {
+    const { of, fileCrc32 } = file[0]!.part!;
+    const proofs = file.flatMap(({ key, length }) => {
+      const proof = proved.get(key);
+      return proof?.length === length ? [proof] : [];
+    });
+    if (proofs.length !== of || proofs.every((proof) => proof.fileCrc32 === fileCrc32)) continue;
+    const whole = proofs.reduce((crc, proof) => combineCrc32(crc, proof.crc32, proof.length), 0);
+    if (whole !== footerCrc32(fileCrc32)) continue;
+    for (const proof of proofs) more.set(proof.key, { ...proof, fileCrc32 });
+  }
+  return more.size === 0 ? proved : new Map([...proved, ...more]);
 }
 
 /** The proofs of all rounds and attempts before this one, the oldest first. A few files are in memory at a time. */

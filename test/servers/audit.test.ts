@@ -6,7 +6,7 @@ import path from 'node:path';
 import { audit } from '../../src/steps/audit';
 import type { AuditLine } from '../../src/steps/audit';
 import { expectSnapshots } from '../../src/steps/audit-expected';
-import { planSnapshot, runMirror } from '../../src/steps/mirror';
+import { planSnapshot, planWhole, runMirror } from '../../src/steps/mirror';
 import type { MirrorProof } from '../../src/steps/mirror';
 import { Engine, openDirectory, openOss, openS3, payload } from '../../src/storage';
 import type { Store } from '../../src/storage';
@@ -68,7 +68,7 @@ async function newPlace(kind: 'S3' | 'OSS'): Promise<Place> {
 }
 
 /** A recorded repository in a folder, and its copy in a bucket. */
-async function copied({ store }: Place) {
+async function copied({ store }: Place, isWhole = false) {
   const from = await mkdtemp(path.join(folder, 'from-'));
   for (const [key, bytes] of fixture(RECORDING)) {
     await mkdir(path.dirname(path.join(from, key)), { recursive: true });
@@ -82,7 +82,9 @@ async function copied({ store }: Place) {
   const { name } = snapshots.at(-1)!;
   const proofs = new Map<string, MirrorProof>();
   const proved = (proof: MirrorProof) => proofs.set(proof.key, proof);
-  const plan = await planSnapshot(source, target, name, proofs, NEVER);
+  const plan = isWhole
+    ? await planWhole(source, target, proofs, NEVER)
+    : await planSnapshot(source, target, name, proofs, NEVER);
   await runMirror(new Engine(), source, target, plan, {
     signal: NEVER,
     progress: () => undefined,
@@ -118,6 +120,13 @@ describe.each(['S3', 'OSS'] as const)('a repository in %s', (kind) => {
     expect(all.map(({ sign, proof }) => [sign, proof])).toEqual(all.map(() => ['=', place.kind]));
     expect(all.map(({ key }) => key)).toEqual([...proofs.keys()].sort());
     expect((await lines(true)).map(({ sign, proof }) => [sign, proof])).toEqual(all.map(() => ['=', 'bytes']));
+  });
+
+  test('is whole by what the store says and a copy of the whole prefix noted', async () => {
+    const place = await newPlace(kind);
+    const { lines } = await copied(place, true);
+    const held = (await lines(false)).filter(({ sign }) => sign !== '+');
+    expect(held.map(({ sign, proof }) => [sign, proof])).toEqual(held.map(() => ['=', place.kind]));
   });
 
   test('shows each kind of damage that came through its door', async () => {

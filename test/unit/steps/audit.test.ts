@@ -43,8 +43,8 @@ class Scene {
   snapshot = '';
   generation = 0;
 
-  constructor(keeps: keyof typeof KEEPS, sourceKeeps: keyof typeof KEEPS = 'nothing') {
-    const options = (kept: keyof typeof KEEPS) => ({ md5Etags: false, keeps: KEEPS[kept] });
+  constructor(keeps: keyof typeof KEEPS, sourceKeeps: keyof typeof KEEPS = 'nothing', md5Etags = false) {
+    const options = (kept: keyof typeof KEEPS) => ({ md5Etags, keeps: KEEPS[kept] });
     this.source = { store: new MemoryStore('source', options(sourceKeeps)), basePath: 'from' };
     this.target = { store: new MemoryStore('target', options(keeps)), basePath: 'to' };
   }
@@ -61,8 +61,12 @@ class Scene {
 
   async copiedWhole(): Promise<this> {
     await this.copied();
-    await this.#run(await planWhole(this.source, this.target, new Map(), NEVER));
+    await this.copyWhole();
     return this;
+  }
+
+  async copyWhole(): Promise<void> {
+    await this.#run(await planWhole(this.source, this.target, new Map(), NEVER));
   }
 
   #run(plan: Parameters<typeof runMirror>[3]): Promise<void> {
@@ -219,6 +223,30 @@ describe('a copied snapshot is audited', () => {
       expectSnapshots({ ...scene.source, basePath: 'nowhere' }, scene.target, undefined, new Map(), NEVER),
     ).rejects.toThrow(ConfigurationError);
   });
+});
+
+test.each([RECORDING, '7.10.2-chunked'])(
+  '%s: what a copy of the whole prefix proved, proves the snapshots in it, to the audit and to the next copy',
+  async (recording) => {
+    const scene = await new Scene('crc64').copied(recording);
+    scene.blobs.clear();
+    scene.proofs.clear();
+    await scene.copyWhole();
+    const lines = await scene.audit(false, scene.proofs);
+    expect(faults(lines).filter(({ sign }) => sign !== '+')).toEqual([]);
+    expect(proofsIn(lines.filter(({ sign }) => sign === '='))).toEqual(['etag']);
+    expect(proofsIn(await scene.audit())).toContain('length');
+    const { send } = await planSnapshot(scene.source, scene.target, scene.snapshot, scene.proofs, NEVER);
+    expect(send.blobs).toBe(0);
+  },
+);
+
+test('equal etags that are MD5s prove what the stores have no checksum in common for', async () => {
+  const scene = await new Scene('crc64', 'crc32', true).copied();
+  expect(proofsIn(await scene.audit())).toEqual(['md5']);
+  const wrong = scene.dataKey;
+  scene.target.store.put(wrong, flipped(scene.blobs.get(wrong)!));
+  expect(proofsIn(await scene.audit())).toEqual(['length', 'md5']);
 });
 
 describe('a Lucene file that was cut into chunks', () => {
