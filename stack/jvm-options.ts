@@ -1,6 +1,7 @@
 // A node's jvm.options, as text. Pure.
 
 export interface Jvm {
+  /** Elasticsearch's major version. */
   readonly major: number;
   readonly heapMb: number;
   readonly temporary: string;
@@ -30,10 +31,15 @@ const FAST_START = '-XX:TieredStopAtLevel=1';
 
 /** These write beside the unpacked zip, where the node's user may not: it would not start. */
 const WRITES_INTO_HOME = /gc\.log|hs_err|HeapDump|PrintGC|Xloggc|GCLogFile/;
+/** For speed only, and not in every runtime: one that lacks it would not start. */
+const SPARED_MODULE = /jdk\.incubator\.vector/;
 
 /** What the version shipped where Java 17 takes it, else our own list; heap and temporary folder are always ours. */
 export function jvmOptions(shipped: string, jvm: Jvm): string {
-  const base = jvm.major < 7 ? BEFORE_7 : shipped.split('\n').filter((line) => !WRITES_INTO_HOME.test(line));
+  const base =
+    jvm.major < 7
+      ? BEFORE_7
+      : shipped.split('\n').filter((line) => !WRITES_INTO_HOME.test(line) && !SPARED_MODULE.test(line));
   const own = [FAST_START, `-Xms${jvm.heapMb}m`, `-Xmx${jvm.heapMb}m`, `-Djava.io.tmpdir=${jvm.temporary}`];
   return [...base, ...own, ...jvm.extra, ''].join('\n');
 }

@@ -83,9 +83,10 @@ async function start(part: Part, root: string): Promise<Row[]> {
   switch (part.kind) {
     case 'temporal':
       return startTemporalPart(part);
-    case 'elasticsearch': {
+    case 'elasticsearch':
+    case 'opensearch': {
       const pathRepo = part.pathRepo.length > 0 ? part.pathRepo : [root];
-      const server = await startElasticsearch({ ...part, pathRepo });
+      const server = await startElasticsearch({ ...part, distribution: part.kind, pathRepo });
       return [{ name: titleOf(part), address: server.url, log: server.logFile }];
     }
     case 'amazon-elasticsearch':

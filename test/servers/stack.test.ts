@@ -220,6 +220,12 @@ describe('npm run stack', () => {
     expect(() => parseArguments([`${kind}:5.5.2`, '--path-repo', '/a'])).toThrow('--path-repo is not an option');
   });
 
+  test('opensearch is a part like elasticsearch', () => {
+    const words = ['opensearch:2.19.1', '--path-repo', '/a'];
+    expect(parseArguments(words).parts).toMatchObject([{ kind: 'opensearch', version: '2.19.1', pathRepo: ['/a'] }]);
+    expect(() => parseArguments(['opensearch'])).toThrow('opensearch needs a version, as opensearch:2.19.1');
+  });
+
   test.each([
     ['minio', /"minio" is not a part/],
     ['elasticsearch', /needs a version/],
