@@ -90,7 +90,7 @@ export function createTransferActivities(deps: StepDeps) {
   return {
     /** One large file, alone. */
     copyBlob: asActivity(deps, copyUnit),
-    /** Up to 500 small ones, about 64 MiB. */
+    /** Up to 500 blobs, about 256 MiB. */
     copyBatch: asActivity(deps, copyUnit),
   };
 }

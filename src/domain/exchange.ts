@@ -156,7 +156,7 @@ export interface UnitLabel {
   /** For people: `data`, `metadata`. */
   readonly phase: string;
   readonly kind: 'blob' | 'batch';
-  /** For Temporal Web: `orders/0 __3 (1.2 GiB)`, `data batch 12: 500 blobs (63 MiB)`. */
+  /** For Temporal Web: `orders/0 __3 (1.2 GiB)`, `data batch 12: 500 blobs (251 MiB)`. */
   readonly label: string;
   readonly blobs: number;
   readonly bytes: number;

@@ -42,7 +42,12 @@ export async function copyUnit(deps: StepDeps, input: CopyUnitInput, context: St
   return done;
 }
 
-/** What a heartbeat tells of one finished blob: about 80 bytes, for at most 500 blobs. */
+/** A smaller file is sent again after a crash: that is two requests, and asking whether it is there would be one. */
+const NOTED_FROM_BYTES = 64 * 1024;
+/** In a unit that takes longer than this (a limit, a slow store) each file is worth a note. */
+const ALL_NOTED_AFTER_MS = 30_000;
+
+/** What a heartbeat tells of one finished blob: about 80 bytes. */
 type DoneBlob = readonly [crc32: number, etag: string, checksum: string | null, requestId?: string];
 
 /** Heartbeat details: how far the unit has come, and what a successor needs to go on. */
@@ -52,16 +57,17 @@ interface UnitProgress extends Readonly<Record<string, unknown>> {
   readonly bytesDone: number;
   /** By the file's place in the unit. */
   readonly done: Readonly<Record<string, readonly DoneBlob[]>>;
-  /** Of a large file, which is alone in its unit. */
-  readonly cursor?: CopyCursor;
+  /** Of the files that are under way in parts, by place. */
+  readonly cursors: Readonly<Record<string, CopyCursor>>;
 }
 
 class UnitCopy {
   private readonly proofs = new Map<number, readonly BlobProof[]>();
-  private readonly done: Record<string, readonly DoneBlob[]> = {};
+  private readonly noted: Record<string, readonly DoneBlob[]> = {};
+  private readonly cursors: Record<string, CopyCursor>;
+  private readonly began = performance.now();
   private blobsDone = 0;
   private readonly resumed: UnitProgress | undefined;
-  private cursor: CopyCursor | undefined;
   private bytesDone = 0;
 
   constructor(
@@ -72,7 +78,7 @@ class UnitCopy {
     private readonly context: StepContext,
   ) {
     this.resumed = progressOf(context.resumed, unit.unit);
-    this.cursor = this.resumed?.cursor;
+    this.cursors = { ...this.resumed?.cursors };
   }
 
   async run(): Promise<ProofLine[]> {
@@ -91,9 +97,10 @@ class UnitCopy {
         this.context.signal,
         async (file, signal, n) => {
           const index = from + n;
-          const proofs = (await this.doneBefore(file, index, signal)) ?? (await this.copy(file, pace, signal));
+          const proofs = (await this.doneBefore(file, index, signal)) ?? (await this.copy(file, index, pace, signal));
           this.proofs.set(index, proofs);
-          this.done[index] = proofs.map(doneBlob);
+          delete this.cursors[index];
+          this.note(file, index);
           this.blobsDone += proofs.length;
           this.tell();
         },
@@ -117,13 +124,24 @@ class UnitCopy {
     return proofs;
   }
 
-  private copy(file: UnitFile, pace: Pick<Pace, 'take'>, signal: AbortSignal): Promise<BlobProof[]> {
-    return file.savedCrc32 === undefined ? this.copyFromSource(file, pace, signal) : this.copySaved(file, pace, signal);
+  private copy(
+    file: UnitFile,
+    index: number,
+    pace: Pick<Pace, 'take'>,
+    signal: AbortSignal,
+  ): Promise<readonly BlobProof[]> {
+    if (file.savedCrc32 !== undefined) return this.copySaved(file, pace, signal);
+    return this.copyFromSource(file, index, pace, signal);
   }
 
-  private copyFromSource(file: UnitFile, pace: Pick<Pace, 'take'>, signal: AbortSignal): Promise<BlobProof[]> {
+  private copyFromSource(
+    file: UnitFile,
+    index: number,
+    pace: Pick<Pace, 'take'>,
+    signal: AbortSignal,
+  ): Promise<BlobProof[]> {
     const { sourceStore, targetStore, plan } = this.migration;
-    const isAlone = this.unit.files.length === 1;
+    const resume = this.cursors[index];
     return copyFile(
       this.deps.engine,
       { store: sourceStore, basePath: plan.repository.source.basePath },
@@ -132,13 +150,12 @@ class UnitCopy {
       {
         signal,
         pace,
-        ...(isAlone && this.cursor !== undefined ? { resume: this.cursor } : {}),
+        ...(resume === undefined ? {} : { resume }),
         progress: (bytes) => {
           this.bytesDone += bytes;
         },
         onCursor: (cursor) => {
-          if (!isAlone) return;
-          this.cursor = cursor;
+          this.cursors[index] = cursor;
           this.tell();
         },
         // What the last heartbeat did not tell yet.
@@ -179,10 +196,16 @@ class UnitCopy {
       blobsDone: this.blobsDone,
       bytesDone: this.bytesDone,
       // Only ever grows, with what is true already.
-      done: this.done,
-      ...(this.cursor === undefined ? {} : { cursor: this.cursor }),
+      done: this.noted,
+      cursors: this.cursors,
     };
     this.context.progress(details);
+  }
+
+  private note(file: UnitFile, index: number): void {
+    const isSlow = performance.now() - this.began > ALL_NOTED_AFTER_MS;
+    const places = isSlow ? this.proofs.keys() : bytesOf(file) < NOTED_FROM_BYTES ? [] : [index];
+    for (const place of places) this.noted[place] ??= this.proofs.get(place)!.map(doneBlob);
   }
 }
 

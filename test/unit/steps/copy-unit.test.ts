@@ -23,6 +23,14 @@ async function planned(name = NAME, snapshot = 'round-0') {
   return { recorded, round, whole: { blobs: sendBlobs, bytes: sendBytes }, to, copy };
 }
 
+/** Each look at the clock is half a minute after the one before. */
+function slowly(): void {
+  let now = 0;
+  jest.spyOn(performance, 'now').mockImplementation(() => (now += 30_001));
+}
+
+afterEach(() => jest.restoreAllMocks());
+
 function proofs(round: RecordedRound, unit: number): Promise<ProofLine[]> {
   return readJsonLines<ProofLine>(round.recorded.world.to, round.keys.proof(unit), signal);
 }
@@ -133,8 +141,9 @@ describe('copying a unit', () => {
     expect(await proofs(round, 0)).toEqual([]);
   });
 
-  test('an interrupted batch goes on after the files its heartbeat told of', async () => {
+  test('an interrupted batch that takes long goes on after the files its heartbeat told of', async () => {
     const { round, copy, to } = await planned();
+    slowly();
     const { length } = (await requireJson<TransferUnit>(to, round.keys.unit(0), signal)).files;
     to.inject({ call: 'write', nth: 10, effect: 'unavailable' });
     const first = aContext();
@@ -152,8 +161,38 @@ describe('copying a unit', () => {
     expect(lines.every(({ requestId, checksum }) => requestId !== undefined && checksum !== undefined)).toBe(true);
   });
 
+  test('of one that does not, small files are sent again: asking for each costs as much', async () => {
+    const { round, copy, to, whole } = await planned();
+    to.inject({ call: 'write', nth: 10, effect: 'unavailable' });
+    const first = aContext();
+    await expect(copy(0, first)).rejects.toThrow(UnavailableError);
+    expect(first.told.at(-1)).toMatchObject({ blobsDone: expect.any(Number), done: {} });
+    const heads = to.callsOf('head').length;
+    await copy(0, aContext({ resumed: first.told.at(-1)! }));
+    expect(to.callsOf('head')).toHaveLength(heads);
+    expect(await proofs(round, 0)).toHaveLength(whole.blobs);
+  });
+
+  test('a file of several blobs that shares its unit goes on after those that were proved', async () => {
+    const { round, copy, to } = await planned('5.6.16-chunked', 's1');
+    const first = aContext();
+    const progress = (details: Readonly<Record<string, unknown>>) => {
+      first.progress(details);
+      const cursors = Object.values(details['cursors'] as Record<string, { proved: unknown[] }>);
+      if (cursors.some(({ proved }) => proved.length > 0)) first.abort.abort(new Error('killed'));
+    };
+    await expect(copy(0, { ...first, progress })).rejects.toThrow('killed');
+    const parts = round.manifest.blobs.filter(({ part }) => part !== undefined);
+    const there = parts.filter(({ key }) => to.blobs.has(`to/${key}`)).length;
+    const before = to.callsOf('write').length;
+    await copy(0, aContext({ resumed: first.told.at(-1)! }));
+    const again = to.callsOf('write').slice(before);
+    expect([there, again.filter((call) => call.includes('.part')).length]).toEqual([there, parts.length - there]);
+  });
+
   test('a heartbeat is a hint: what the target does not hold any more is sent again', async () => {
     const { round, copy, to } = await planned();
+    slowly();
     to.inject({ call: 'write', nth: 10, effect: 'unavailable' });
     const first = aContext();
     await expect(copy(0, first)).rejects.toThrow(UnavailableError);
@@ -182,6 +221,7 @@ describe('copying a unit', () => {
 
   test('heartbeats of a full batch stay small', async () => {
     const { copy } = await planned();
+    slowly();
     const context = aContext();
     const { blobs } = await copy(0, context);
     expect(JSON.stringify(context.told.at(-1)).length / blobs).toBeLessThan(120);

@@ -175,20 +175,20 @@ describe('units', () => {
     ]),
   ];
 
-  test('files of 16 MiB and more are alone, the largest in front, and say whose they are', () => {
-    const units = cut([blob('__a', 16 * MIB), blob('__b', 16 * MIB - 1), blob('__c', 80 * MIB)]);
+  test('files of 128 MiB and more are alone, the largest in front, and say whose they are', () => {
+    const units = cut([blob('__a', 128 * MIB), blob('__b', 128 * MIB - 1), blob('__c', 160 * MIB)]);
     expect(units.map(({ unit, kind, label }) => `${unit} ${kind} ${label}`)).toEqual([
-      '0 blob orders/0 __c (80 MiB)',
-      '1 blob orders/0 __a (16 MiB)',
-      '2 batch data batch 3: 1 blob (16 MiB)',
+      '0 blob orders/0 __c (160 MiB)',
+      '1 blob orders/0 __a (128 MiB)',
+      '2 batch data batch 3: 1 blob (128 MiB)',
     ]);
   });
 
-  test('batches hold at most 500 blobs and 64 MiB', () => {
+  test('batches hold at most 500 blobs and 256 MiB', () => {
     const many = cut(Array.from({ length: 1_201 }, (_, n) => blob(`__${n}`, 10)));
     expect(many.map(({ blobs }) => blobs)).toEqual([500, 500, 201]);
-    const heavy = cut(Array.from({ length: 20 }, (_, n) => blob(`__${n}`, 10 * MIB)));
-    expect(heavy.map(({ bytes }) => bytes / MIB)).toEqual([60, 60, 60, 20]);
+    const heavy = cut(Array.from({ length: 20 }, (_, n) => blob(`__${n}`, 50 * MIB)));
+    expect(heavy.map(({ bytes }) => bytes / MIB)).toEqual([250, 250, 250, 250]);
   });
 
   test('phases that fit into one batch together are one unit, and no other unit is of two', () => {
@@ -196,7 +196,7 @@ describe('units', () => {
       Array.from({ length: count }, (_, n) => blob(`${phase}-${n}`, 10, { phase }));
     const told = (blobs: ManifestBlob[]) =>
       cut(blobs).map((each) => `${each.unit} ${each.stage} ${each.phase} ${each.blobs}`);
-    const large = Array.from({ length: 2 }, (_, n) => blob(`__${n}`, 16 * MIB));
+    const large = Array.from({ length: 2 }, (_, n) => blob(`__${n}`, 128 * MIB));
     const tail = [...metadata(3, 'shard-metadata'), ...metadata(2, 'root-metadata')];
     expect(told([...large, ...tail])).toEqual(['0 0 data 1', '1 0 data 1', '2 1 metadata 5']);
     expect(told([...metadata(400, 'data'), ...metadata(200, 'shard-metadata'), ...tail])).toEqual([
