@@ -159,7 +159,7 @@ class UnitCopy {
           this.tell();
         },
         // What the last heartbeat did not tell yet.
-        mayBeThere: () => this.resumed !== undefined,
+        mayBeThere: ({ length }) => this.resumed !== undefined && length >= NOTED_FROM_BYTES,
         onUnlisted: (upload) => noteUpload(this.migration, upload, signal),
       },
     );
