@@ -43,8 +43,24 @@ export async function loadConfig(env: Environment = process.env): Promise<Config
   }
   const raw = parseYaml(await contents(file), file);
   const read = readStrictly(connectionsSchema(new References(env, path.dirname(file))), raw);
-  if (!read.ok) throw new ConfigurationError(`The connections file ${file} is refused: ${read.faults.join('; ')}`);
+  if (!read.ok) {
+    throw new ConfigurationError(`The connections file ${file} is refused: ${together(read.faults).join('; ')}`);
+  }
   return new ConnectionsFile(read.value);
+}
+
+/** One variable is often named in many places: that it is not set is said once, with all of them. */
+function together(faults: readonly string[]): string[] {
+  const unset = /^(.*): (the variable \S+ is not set)$/;
+  const places = new Map<string, string[]>();
+  for (const fault of faults) {
+    const [, place, what] = unset.exec(fault) ?? [];
+    if (place !== undefined && what !== undefined) places.set(what, [...(places.get(what) ?? []), place]);
+  }
+  return [
+    ...faults.filter((fault) => !unset.test(fault)),
+    ...[...places].map(([what, all]) => `${all.join(', ')}: ${what}`),
+  ];
 }
 
 async function contents(file: string): Promise<string> {

@@ -395,6 +395,7 @@ export class Desk {
   }
 
   private refuseRollback(argument: unknown): void {
+    refuseOddity('rollback', argument);
     const { acceptLosing, who, why } = messages.record(argument);
     const isNumber = Number.isInteger(acceptLosing) || messages.text(acceptLosing) !== undefined;
     if (!isNumber || messages.text(who) === undefined || messages.text(why) === undefined) {
@@ -482,7 +483,9 @@ export class Desk {
 
   private onFreeze(argument: unknown): void {
     const asked = messages.record(argument);
-    if (this.committing || this.freezing !== undefined) return;
+    this.noteOddity('freeze-writes', argument);
+    if (this.committed) return this.note('freeze-writes came after the commit and changes nothing');
+    if (this.committing || this.freezing !== undefined) return this.note('freeze-writes: a freeze is running already');
     const request = {
       at: Date.now(),
       by: messages.text(asked['by']),
@@ -508,7 +511,14 @@ export class Desk {
     this.withdrawFreeze(`freeze-writes was dropped: the freeze could not begin within 10 minutes${why}`);
   }
 
+  /** A signal cannot be refused: what of it was passed over is said. */
+  private noteOddity(signal: 'freeze-writes' | 'unfreeze-writes', argument: unknown): void {
+    const odd = messages.oddity(signal, argument);
+    if (odd !== undefined) this.note(`${odd}; what is odd was ignored`);
+  }
+
   private onUnfreeze(argument: unknown): void {
+    this.noteOddity('unfreeze-writes', argument);
     const by = messages.text(messages.record(argument)['by']);
     const asked = `unfreeze-writes${by === undefined ? '' : ` by ${by}`}`;
     if (this.phase === 'rolling back' && !this.isDecided) {
@@ -560,6 +570,7 @@ export class Desk {
   }
 
   private refuseApproval(argument: unknown): void {
+    refuseOddity('approve', argument);
     const asked = messages.record(argument);
     if (this.current !== undefined && !this.current.settings.approval)
       throw new Error('This plan needs no approval: cutover.approval is false');
@@ -583,6 +594,7 @@ export class Desk {
   }
 
   private refuseWaiver(argument: unknown): void {
+    refuseOddity('waive', argument);
     const { rows, who, why } = waiverIn(argument);
     if (rows.length === 0 || who === '' || why === '') {
       throw new Error('waive takes {"rows": ["index/check"], "who": "...", "why": "..."}');
@@ -630,6 +642,7 @@ export class Desk {
   }
 
   private refuseExclusion(argument: unknown): void {
+    refuseOddity('exclude', argument);
     const { index, who, why } = exclusionIn(argument);
     if (index === '' || who === '' || why === '') {
       throw new Error(
@@ -728,6 +741,7 @@ export class Desk {
       step: this.currentStep,
       state: this.current,
       park: this.parked,
+      freezeWaitsFor: this.freezeWaitsFor,
       progress: this.progress,
       freeze: this.freezing,
       approval: this.approval === undefined ? 'not yet' : 'given',
@@ -765,6 +779,11 @@ export type RollbackAnswer =
   { readonly done: string; readonly error?: undefined } | { readonly error: string; readonly done?: undefined };
 
 const PAST_EXCLUDING: readonly Phase[] = ['committed', 'watching', 'rolling back', 'done', 'aborting'];
+
+function refuseOddity(update: 'approve' | 'waive' | 'exclude' | 'rollback', argument: unknown): void {
+  const odd = messages.oddity(update, argument);
+  if (odd !== undefined) throw new Error(odd);
+}
 
 function exclusionIn(argument: unknown): Exclusion {
   const { index, who, why } = messages.record(argument);

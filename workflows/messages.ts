@@ -54,6 +54,33 @@ export const DESCRIPTIONS = {
   commit: 'Internal: the parent asks the lease to commit. Never send it by hand.',
 } as const;
 
+/** What operators may say with a message. The others take nothing, or are looked at by an activity. */
+const FIELDS = {
+  'freeze-writes': { by: 'text', whenReady: 'flag', force: 'flag' },
+  'unfreeze-writes': { by: 'text' },
+  approve: { who: 'text', why: 'text', ifVerified: 'flag' },
+  waive: { rows: 'list', who: 'text', why: 'text' },
+  exclude: { index: 'text', who: 'text', why: 'text' },
+  rollback: { acceptLosing: 'number', who: 'text', why: 'text' },
+} as const;
+
+/**
+ * What of a message would be passed over in silence: a field that was misspelt, or a flag that is none. Undefined when
+ * there is nothing of the kind.
+ */
+export function oddity(message: keyof typeof FIELDS, argument: unknown): string | undefined {
+  const fields: Readonly<Record<string, string>> = FIELDS[message];
+  const takes = `${message} takes {${Object.keys(fields)
+    .map((field) => `"${field}"`)
+    .join(', ')}}`;
+  if (argument === undefined || argument === null) return undefined;
+  if (typeof argument !== 'object' || Array.isArray(argument)) return `${takes}: a JSON object`;
+  const unknown = Object.keys(argument).filter((field) => !Object.hasOwn(fields, field));
+  if (unknown.length > 0) return `${takes}, and no "${unknown[0]?.slice(0, 50)}"`;
+  const odd = Object.entries(argument).find(([field, value]) => fields[field] === 'flag' && typeof value !== 'boolean');
+  return odd === undefined ? undefined : `${message}: "${odd[0]}" must be true or false`;
+}
+
 export function text(value: unknown): string | undefined {
   return typeof value === 'string' && value.trim() !== '' ? value.trim().slice(0, 200) : undefined;
 }

@@ -197,6 +197,8 @@ export interface View {
   readonly step: string | undefined;
   readonly state: MigrationState | undefined;
   readonly park: Park | undefined;
+  /** Why a requested freeze does not begin yet, where that is no decision of {@link decideFreeze}. */
+  readonly freezeWaitsFor?: string | undefined;
   readonly progress: TransferProgress | undefined;
   readonly freeze:
     | {

@@ -4,7 +4,7 @@ import { forecast, forecastSentence } from './forecast';
 import type { Forecast } from './forecast';
 import { limitText } from './limits';
 import { decideFreeze, roundsPaused } from './state';
-import type { View } from './state';
+import type { Park, View } from './state';
 import { windowText } from './window';
 import { toAccept, writesText } from './writes';
 
@@ -19,7 +19,16 @@ export interface Status {
   readonly step?: string;
   readonly round: number;
   readonly youCan: readonly string[];
-  readonly parked?: { readonly step: string; readonly code: string; readonly why: string; readonly since: string };
+  readonly parked?: {
+    readonly step: string;
+    readonly code: string;
+    readonly why: string;
+    readonly since: string;
+    /** When it is tried again without anybody's help; absent when it waits for the operator alone. */
+    readonly retriesAt?: string;
+  };
+  /** A freeze that was asked for and has not begun; absent while there is none. */
+  readonly freezeRequest?: { readonly at: string; readonly by?: string; readonly state: string };
   readonly progress?: {
     readonly phase: string;
     readonly blobs: string;
@@ -79,9 +88,8 @@ export function statusOf(view: View, now: number): Status {
     ...(view.step === undefined ? {} : { step: view.step }),
     round: state?.nextRound ?? 0,
     youCan: operatorCan(view, now),
-    ...(park === undefined
-      ? {}
-      : { parked: { step: park.step, code: park.code, why: park.why, since: iso(park.since) } }),
+    ...(park === undefined ? {} : { parked: parkOf(park) }),
+    ...freezeRequestOf(view, now),
     ...(progress === undefined ? {} : { progress: progressOf(progress) }),
     ...(limit === undefined ? {} : { limit }),
     ...(freeze === undefined
@@ -105,6 +113,25 @@ export function statusOf(view: View, now: number): Status {
     totals: state?.totals ?? { rounds: 0, givenUp: 0, sentBlobs: 0, sentBytes: 0 },
     warnings: state?.warnings ?? [],
     notes: (state?.notes ?? []).map((note) => `${clock(note.at)} ${note.text}`),
+  };
+}
+
+function parkOf({ step, code, why, since, retriesAt }: Park): NonNullable<Status['parked']> {
+  return { step, code, why, since: iso(since), ...(retriesAt === undefined ? {} : { retriesAt: iso(retriesAt) }) };
+}
+
+function freezeRequestOf({ phase, state, freezeWaitsFor }: View, now: number): Pick<Status, 'freezeRequest'> {
+  const request = state?.freezeRequest;
+  if (state === undefined || request === undefined) return {};
+  const decision = decideFreeze(state, now);
+  const begins = phase === 'between rounds' || phase === 'freezing' ? 'it begins now' : 'it begins after this round';
+  const waits = freezeWaitsFor === undefined ? undefined : `it waits: ${freezeWaitsFor}`;
+  return {
+    freezeRequest: {
+      at: iso(request.at),
+      ...(request.by === undefined ? {} : { by: request.by }),
+      state: 'why' in decision ? decision.why : (waits ?? begins),
+    },
   };
 }
 
@@ -265,6 +292,8 @@ export function detailsOf(view: View, now: number): string {
     ...(status.parked === undefined
       ? []
       : [`Parked at *${status.parked.step}* (${status.parked.code}): ${status.parked.why}`, '']),
+    ...(status.parked?.retriesAt === undefined ? [] : [`Tried again by itself at ${status.parked.retriesAt}`, '']),
+    ...(status.freezeRequest === undefined ? [] : [freezeRequestLine(status.freezeRequest), '']),
     'You can now:',
     '',
     ...status.youCan.map((text) => `- ${text}`),
@@ -296,6 +325,10 @@ export function detailsOf(view: View, now: number): string {
     ...section('Warnings', status.warnings),
   ];
   return lines.join('\n').slice(0, 19_000);
+}
+
+function freezeRequestLine({ at, by, state }: NonNullable<Status['freezeRequest']>): string {
+  return `A freeze was asked for at ${at}${by === undefined ? '' : ` by ${by}`}: ${state}`;
 }
 
 function startText({ roundsStart }: Status): string {

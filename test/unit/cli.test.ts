@@ -376,6 +376,21 @@ describe('unfreeze', () => {
   });
 });
 
+describe('a plan file', () => {
+  it.each([
+    ['that is not there', undefined, /cannot be read \(ENOENT\).*\[file=.*plan-0\.json\]/],
+    ['that is no JSON', '{"source": "a",', /^snapferry: The plan is not JSON: .*\[file=.*plan-1\.json\]/],
+  ])('%s is named, with the reason', async (_, contents, said) => {
+    const plan = path.join(folder, `plan-${contents === undefined ? 0 : 1}.json`);
+    if (contents !== undefined) await writeFile(plan, contents);
+    const connections = path.join(folder, 'none.yaml');
+    await writeFile(connections, '');
+    const { code, err } = await snapferry(['policies', plan], { SNAPFERRY_CONFIG: connections });
+    expect(code).toBe(1);
+    expect(err).toEqual([expect.stringMatching(said)]);
+  });
+});
+
 describe('a failure', () => {
   const failing = (env: Record<string, string>) => {
     inspected.mockRejectedValue(new Error('first line\n  second line'));
