@@ -191,9 +191,10 @@ function milliseconds(duration: string): number {
 const LONGEST = '365d';
 
 function duration(shortest = '0s') {
+  const error = 'must be a duration such as 20s, 15m or 1h30m, in quotes';
   return z
-    .string()
-    .regex(DURATION_PATTERN, { error: 'must be a duration such as 20s, 15m or 1h30m' })
+    .string({ error })
+    .regex(DURATION_PATTERN, { error })
     .refine((text) => within(text, shortest, LONGEST), { error: `must be from ${shortest} to ${LONGEST}` });
 }
 

@@ -134,7 +134,7 @@ describe('a plan', () => {
       'repository.wrok: is not a known key',
       'restore.settings["index.blocks.write"]: cannot be set by a plan',
       "restore.strategy: must be one of 'close', 'replace', 'alias'",
-      'rounds.every: must be a duration such as 20s, 15m or 1h30m',
+      'rounds.every: must be a duration such as 20s, 15m or 1h30m, in quotes',
       'rounds.evry: is not a known key',
       'target: is the source too: a migration needs two clusters',
     ]);
@@ -157,7 +157,7 @@ describe('what a plan may not say', () => {
     ['indices[0]: must be the name of an index', { indices: ['movies,logs'] }],
     ['indices[1]: must be the name of an index', { indices: ['movies', '-'] }],
     ['rounds.every: must be from 1s to 365d', { rounds: { every: '999ms' } }],
-    ['rounds.every: must be a string', { rounds: { every: 900 } }],
+    ['rounds.every: must be a duration such as 20s', { rounds: { every: 900 } }],
     ['rounds.atMost: must be at least', { rounds: { atMost: 0 } }],
     ['rounds.atMost: must be a whole number', { rounds: { atMost: 1.5 } }],
     ['rounds.window.from: must be a time', { rounds: { window: { from: '1:00', to: '06:00', timeZone: 'UTC' } } }],
