@@ -114,7 +114,7 @@ class Migration {
       );
     } catch (error) {
       await CancellationScope.nonCancellable(() => withdraw(input));
-      throw error;
+      throw isCancellation(error) ? error : refused(error);
     }
     this.desk.start(firstState(result.plan, result.settings, result.warnings, Date.now()));
     this.desk.note(`preflight passed: ${result.indices} indices`);
@@ -414,6 +414,12 @@ class Migration {
     if (outcome === 'cancelled') throw new CancelledFailure(message);
     throw ApplicationFailure.nonRetryable(message, 'Aborted');
   }
+}
+
+/** What lists and pages of Temporal Web show of a run that failed is its own message, and not that of a cause. */
+function refused(error: unknown): ApplicationFailure {
+  const { code, message } = failureOf(error);
+  return ApplicationFailure.nonRetryable(message, code);
 }
 
 /** An attempt that died may have claimed what stands in the way of the next migration. */

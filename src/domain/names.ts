@@ -30,6 +30,22 @@ export function below(basePath: string, key: string): string {
   return basePath === '' ? key : `${basePath}/${key}`;
 }
 
+/** File systems take no name over 255 bytes, and `.json` follows. */
+const LONGEST_PART = 200;
+
+/**
+ * A name of somebody else's as part of a key: encoded, and in several folders where it is long (an index name of 255
+ * bytes becomes 765). The `+` that begins the later ones stands in no encoded name, so no two names meet.
+ */
+export function nameInKey(name: string): string {
+  return (encodeURIComponent(name).match(new RegExp(`.{1,${LONGEST_PART}}`, 'g')) ?? ['']).join('/+');
+}
+
+/** The name that {@link nameInKey} was given. */
+export function nameFromKey(part: string): string {
+  return decodeURIComponent(part.replaceAll('/+', ''));
+}
+
 /** Keys of the files one migration keeps below `<work>/<first run id>`. */
 export class WorkKeys {
   constructor(readonly prefix: string) {}
@@ -72,21 +88,21 @@ export class WorkKeys {
   }
   /** Which indices of that name on the target came from our restores. */
   restored(index: string): string {
-    return `${this.prefix}/restored/${encodeURIComponent(index)}.json`;
+    return `${this.prefix}/restored/${nameInKey(index)}.json`;
   }
   /** One file for each index that `exclude` took out. */
   get exclusions(): string {
     return `${this.prefix}/excluded/`;
   }
   exclusion(index: string): string {
-    return `${this.exclusions}${encodeURIComponent(index)}.json`;
+    return `${this.exclusions}${nameInKey(index)}.json`;
   }
   /** One file for each snapshot that was ever asked for, named as it. */
   get snapshots(): string {
     return `${this.prefix}/snapshots/`;
   }
   snapshot(name: string): string {
-    return `${this.snapshots}${encodeURIComponent(name)}.json`;
+    return `${this.snapshots}${nameInKey(name)}.json`;
   }
   freeze(freeze: number): FreezeKeys {
     return new FreezeKeys(`${this.prefix}/freeze-${padded(freeze)}`);
@@ -177,10 +193,10 @@ export class FreezeKeys {
 
 /** Who may publish to a target location. Lies in the work prefix: the location itself holds a repository and nothing else. */
 export function locationOwnerKey(work: string, basePath: string): string {
-  return `${work}/owners/location/${encodeURIComponent(basePath)}/owner.json`;
+  return `${work}/owners/location/${nameInKey(basePath)}/owner.json`;
 }
 
 /** Who may restore over, close and unblock a target index. */
 export function indexOwnerKey(work: string, clusterUuid: string, index: string): string {
-  return `${work}/owners/index/${clusterUuid}/${encodeURIComponent(index)}/owner.json`;
+  return `${work}/owners/index/${clusterUuid}/${nameInKey(index)}/owner.json`;
 }

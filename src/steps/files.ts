@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { BlobMissingError, BlobCorruptError } from '../domain/errors';
+import { nameFromKey } from '../domain/names';
 import { payload, readWhole } from '../storage';
 import type { Store } from '../storage';
 
@@ -58,11 +59,11 @@ export async function writeJson(
   return { digest: digestOf(bytes) };
 }
 
-/** Of the files `<name>.json` right below `folder`, a key that ends with a slash: their names, as they were before encoding. */
+/** Of the files `<name>.json` below `folder`, a key that ends with a slash: their names, as `nameInKey` was given them. */
 export async function namesBelow(store: Store, folder: string, signal: AbortSignal): Promise<string[]> {
   const names: string[] = [];
   for await (const { key } of store.list(folder, signal)) {
-    names.push(decodeURIComponent(key.slice(folder.length).replace(/\.json$/, '')));
+    names.push(nameFromKey(key.slice(folder.length).replace(/\.json$/, '')));
   }
   return names;
 }

@@ -1,5 +1,5 @@
 import { ConfigurationError } from '../domain/errors';
-import { indexOwnerKey, locationOwnerKey, WorkKeys } from '../domain/names';
+import { indexOwnerKey, locationOwnerKey, nameFromKey, WorkKeys } from '../domain/names';
 import { sentenceOf } from '../domain/objections';
 import type { Objection } from '../domain/objections';
 import { inParallel, mapInParallel } from '../storage/parallel';
@@ -163,7 +163,7 @@ export async function claimedIndices(claimant: Claimant, signal: AbortSignal): P
   const prefix = indexKey(claimant, '').replace(/\/owner\.json$/, '');
   const names: string[] = [];
   for await (const { key } of claimant.store.list(prefix, signal)) {
-    names.push(decodeURIComponent(key.slice(prefix.length).split('/')[0] ?? ''));
+    names.push(nameFromKey(key.slice(prefix.length).replace(/\/owner\.json$/, '')));
   }
   const owners = await mapInParallel(names, OWNERS_AT_ONCE, signal, (name, either) =>
     readIndexOwner(claimant, name, either),
