@@ -116,6 +116,8 @@ export class Desk {
   }
 
   step(name: string): void {
+    // How far a transfer was when it was last told says nothing about the step after it.
+    if (name !== this.currentStep) this.progress = undefined;
     this.currentStep = name;
     this.tell();
   }
