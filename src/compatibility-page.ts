@@ -1,6 +1,25 @@
 /** docs/compatibility.md, from the table of `domain/compatibility`. */
 import { chainOf, COMPATIBILITY, parseVersion, refusalOf } from './domain/compatibility';
-import type { CompatibilityRow, Version } from './domain/compatibility';
+import type { CompatibilityRow, Distribution, Version } from './domain/compatibility';
+
+/** Each pair of these is tried on real nodes; of Elasticsearch, where nothing else is named. */
+export const TRIED = [
+  ...[
+    '5.0.0',
+    '5.5.2',
+    '5.6.16',
+    '6.8.23',
+    '7.10.2',
+    '7.11.2',
+    '7.17.29',
+    '8.0.0',
+    '8.18.0',
+    '8.19.0',
+    '9.0.0',
+    '9.1.0',
+  ],
+  ...['opensearch-1.3.20', 'opensearch-2.11.0', 'opensearch-2.19.1', 'opensearch-3.0.0'],
+] as const;
 
 /** The page's Markdown. */
 export function compatibilityPage(): string {
@@ -10,8 +29,9 @@ Made from \`src/domain/compatibility.ts\` by \`npm run schemas\`. Preflight asks
 cluster, and for the version that _created_ each index, which an upgrade of the cluster does not change. A target is never
 older than the source.
 
-Each pair of 5.0.0, 5.5.2, 5.6.16, 6.8.23, 7.10.2, 7.17.29, 8.0.0, 8.18.0 and 8.19.0 is tried on real nodes, what is refused
-too: \`test/matrix/compatibility.test.ts\`. Elasticsearch 9.x and OpenSearch are not: what is said of them is what their makers say.
+Each pair of ${triedOf('elasticsearch')}
+and of OpenSearch ${triedOf('opensearch')} is for \`test/matrix/compatibility.test.ts\` to try on real nodes,
+what is refused too; what it has run is in [matrix.md](matrix.md).
 
 ${table(['written or created by', 'restored into'], COMPATIBILITY.map(acceptedRow))}
 
@@ -24,6 +44,11 @@ refused whatever the versions: ${whyNoWayBack()}.
 
 ${table(['from', 'to', 'why not', 'instead'], refusedRows())}
 `;
+}
+
+function triedOf(distribution: Distribution): string {
+  const versions = TRIED.filter((label) => label.startsWith('opensearch-') === (distribution === 'opensearch'));
+  return versions.map((label) => label.replace('opensearch-', '')).join(', ');
 }
 
 function whyNoWayBack(): string {

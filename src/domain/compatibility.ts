@@ -95,13 +95,8 @@ export const COMPATIBILITY: readonly CompatibilityRow[] = [
     isSource: true,
   },
   {
-    by: 'Elasticsearch 7.0 to 7.10',
+    by: 'Elasticsearch 7.0 to 7.11',
     into: ['Elasticsearch 7.x', 'Elasticsearch 8.x', 'OpenSearch 1.x', 'OpenSearch 2.x'],
-    isSource: true,
-  },
-  {
-    by: 'Elasticsearch 7.11',
-    into: ['Elasticsearch 7.x', 'Elasticsearch 8.x', 'OpenSearch 1.x'],
     isSource: true,
   },
   { by: 'Elasticsearch 7.12 to 7.17', into: ['Elasticsearch 7.x', 'Elasticsearch 8.x'], isSource: true },
@@ -125,7 +120,6 @@ export const REFUSALS: readonly { readonly by: string; readonly into: string; re
     into: 'OpenSearch',
     why: 'OpenSearch does not read the repository format of Elasticsearch 7.12 and later',
   },
-  { by: 'Elasticsearch 7.11', into: 'OpenSearch 2.x', why: 'OpenSearch 2.x takes Elasticsearch 7.0 to 7.10' },
   { by: 'Elasticsearch', into: 'OpenSearch 2.x', why: 'OpenSearch 2.x takes nothing older than Elasticsearch 7.0' },
   { by: 'Elasticsearch', into: 'OpenSearch 1.x', why: 'OpenSearch 1.x takes nothing older than Elasticsearch 6.0' },
   {

@@ -6,16 +6,30 @@ interface Identity {
   readonly cluster_name?: string;
   readonly cluster_uuid?: string;
   readonly version?: { readonly number?: string; readonly distribution?: string };
+  readonly tagline?: string;
 }
 
 /** Which cluster this is: by `GET /`, or where that is missing by two calls that every version answers. */
 export async function readInfo(http: Http, signal: AbortSignal): Promise<ClusterInfo> {
   const root = await http.attempt<Identity>({ method: 'GET', path: '/' }, signal);
-  if (root.ok) return clusterInfo(http, root.body);
+  if (root.ok) return clusterInfo(http, isDisguised(root.body) ? await unmasked(http, root.body, signal) : root.body);
   // Zips of 8.19 have no handler for `/` (facts/elasticsearch-verified.md section 6). `/` comes first all the same,
   // because managed services redact `_nodes`.
   if (root.refusal.status !== 405) throw root.error;
   return clusterInfo(http, await identityByNodes(http, signal));
+}
+
+/**
+ * OpenSearch 1.x and 2.x with `compatibility.override_main_response_version` call themselves 7.10.2 and name no
+ * distribution (test/matrix/compatibility.test.ts): only the tagline tells.
+ */
+function isDisguised({ version, tagline = '' }: Identity): boolean {
+  return version?.distribution === undefined && tagline.includes('OpenSearch');
+}
+
+async function unmasked(http: Http, root: Identity, signal: AbortSignal): Promise<Identity> {
+  const { version } = await identityByNodes(http, signal);
+  return { ...root, version: { ...version, distribution: 'opensearch' } };
 }
 
 async function identityByNodes(http: Http, signal: AbortSignal): Promise<Identity> {

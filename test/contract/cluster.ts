@@ -18,6 +18,7 @@ import type {
 
 export interface OpenedCluster {
   readonly cluster: Cluster;
+  readonly distribution?: 'elasticsearch' | 'opensearch';
   readonly version: string;
   /** A request past the port, for what only tests do: creating an index, writing a document. A text is sent as it is. */
   readonly send: (method: string, path: string, body?: unknown) => Promise<{ status: number; body: unknown }>;
@@ -53,8 +54,9 @@ export function describeCluster(name: string, open: () => Promise<OpenedCluster>
       opened = await open();
       cluster = opened.cluster;
       const [first = 0, second = 0] = opened.version.split('.').map(Number);
-      major = first;
-      hasBlockCall = first > 7 || (first === 7 && second >= 9);
+      // OpenSearch began at 7.10, and took mapping types away with 2.0 as Elasticsearch did with 8.0.
+      major = opened.distribution === 'opensearch' ? first + 6 : first;
+      hasBlockCall = opened.distribution === 'opensearch' || first > 7 || (first === 7 && second >= 9);
     });
     afterAll(() => opened?.cleanup());
     afterEach(async () => {
@@ -123,7 +125,7 @@ export function describeCluster(name: string, open: () => Promise<OpenedCluster>
     describe('itself', () => {
       test('says who it is', async () => {
         const info = await cluster.info(NEVER);
-        expect(info).toMatchObject({ version: opened.version, distribution: 'elasticsearch' });
+        expect(info).toMatchObject({ version: opened.version, distribution: opened.distribution ?? 'elasticsearch' });
         expect(info.uuid).toMatch(/^[\w-]{22}$/);
         expect(info.clusterName).not.toBe('');
         expect(await cluster.info(NEVER)).toEqual(info);
@@ -410,7 +412,10 @@ export function describeCluster(name: string, open: () => Promise<OpenedCluster>
 
     describe('restores', () => {
       test('bring back the same segments, blocked and without replicas, and leave the aliases alone', async () => {
-        await create('novels', { number_of_shards: 2, number_of_replicas: 1 });
+        // OpenSearch 2.0 and later merge while they flush, and what is searched does not show it before the next change.
+        const steady =
+          opened.distribution === 'opensearch' && major >= 8 ? { 'index.merge_on_flush.enabled': false } : {};
+        await create('novels', { number_of_shards: 2, number_of_replicas: 1, ...steady });
         for (const id of ['1', '2', '3', '4', '5']) await write('novels', id);
         await must('DELETE', document('novels', '3'));
         const repository = await register();
@@ -653,7 +658,7 @@ export function describeCluster(name: string, open: () => Promise<OpenedCluster>
         const unknown = { tokenizer: 'standard', filter: [{ type: 'icu_folding' }], char_filter: [] };
         expect(await cluster.analysisFault(unknown, NEVER)).toContain('icu_folding');
         const file = { tokenizer: 'standard', filter: [{ type: 'stop', stopwords_path: 'no.txt' }], char_filter: [] };
-        expect(await cluster.analysisFault(file, NEVER)).toContain('no.txt');
+        expect(await cluster.analysisFault(file, NEVER)).toMatch(/no\.txt|stopwords_path/);
       });
 
       it('tells which settings of indices it does not know, and changes nothing', async () => {

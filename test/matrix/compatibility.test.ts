@@ -5,29 +5,38 @@
 import { mkdtempSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { checkVersions } from '../../src/domain/compatibility';
+import { TRIED } from '../../src/compatibility-page';
+import { checkVersions, parseVersion, refusalOf } from '../../src/domain/compatibility';
+import { openCluster } from '../../src/elasticsearch';
 import { shareDirectory, startElasticsearch, startTemporal, stopAll } from '../../stack';
 import type { ElasticsearchServer } from '../../stack';
 import { Ferry } from '../support/ferry';
+import { releaseOf } from '../support/release';
 import { send } from '../support/send';
 import { http, Writers } from '../support/writers';
 
-/** 9.x wants Java 21, and the stack has 17. */
-const VERSIONS = ['5.0.0', '5.5.2', '5.6.16', '6.8.23', '7.10.2', '7.17.29', '8.0.0', '8.18.0', '8.19.0'] as const;
 const HEAP_MB = 320;
 
 /** What nodes say, by the version that is asked; the first that fits both. */
 const REFUSALS: readonly (readonly [source: RegExp, target: RegExp, says: RegExp])[] = [
   // Metadata of a younger repository that an older parser does not know.
   [/^6\.8/, /^5\./, /Unexpected field \[mapping_version\]/],
-  [/^7\.10/, /^[56]\./, /Can't get text on a FIELD_NAME/],
-  [/^(7\.17|8)\./, /^[56]\./, /unknown field name {2}\[min_version\]/],
-  [/^(7\.17|8)\./, /^7\.10/, /unknown field \[uuid\] found/],
+  [/^(7\.1[01]|opensearch)/, /^[56]\./, /Can't get text on a FIELD_NAME/],
+  [/^(7\.17|8|9)\./, /^[56]\./, /unknown field name {2}\[min_version\]/],
+  [/^(7\.17|8|9)\./, /^(7\.1[01]|opensearch)/, /unknown field \[uuid\] found/],
   // Known, but from the future.
   [/^5\./, /^5\./, /the snapshot was created with Elasticsearch version \[5\.[\d.]+\] which is higher than/],
-  [/^8\./, /^(7\.17|8)\./, /the snapshot was created with (Elasticsearch|version|index version).* higher than/],
+  [/^opensearch-[23]/, /^opensearch/, /created with OpenSearch version \[[\d.]+\] which is higher than/],
+  [
+    /^(7\.11|8|9|opensearch)/,
+    /^[789]\./,
+    /the snapshot was created with (Elasticsearch|version|index version).* higher than/,
+  ],
   // Too old: by the index up to 7.10, by the snapshot from then on.
   [/^5\./, /^7\.10/, /cannot be upgraded.*It should be re-indexed in Elasticsearch 6\.x before upgrading to 7\.10\.2/s],
+  [/^5\./, /^7\.11/, /cannot be upgraded|which is below the current versions? minimum/],
+  [/^[567]\./, /^opensearch/, /cannot be upgraded|Unsupported version \[ES/],
+  [/^opensearch-1/, /^opensearch-3/, /cannot be upgraded/],
   [/./, /./, /which is below the current versions? minimum index compatibility version/],
 ];
 
@@ -47,16 +56,17 @@ afterAll(() => stopAll());
 
 /** Each version is started once, when it is first needed. */
 function node(version: string): Promise<ElasticsearchServer> {
-  const started = nodes.get(version) ?? startElasticsearch({ version, pathRepo: [root], heapMb: HEAP_MB });
+  const started =
+    nodes.get(version) ?? startElasticsearch({ ...releaseOf(version), pathRepo: [root], heapMb: HEAP_MB });
   nodes.set(version, started);
   return started;
 }
 
-const majorOf = (version: string) => Number(version.split('.')[0]);
 const folderOf = (version: string) => path.join(root, version);
 
 async function fill(source: ElasticsearchServer, index: string): Promise<Writers> {
-  const writers = new Writers(source.url, majorOf(source.version));
+  const hasTypes = source.distribution === 'elasticsearch' && /^[56]\./.test(source.version);
+  const writers = new Writers(source.url, hasTypes ? 5 : 7);
   await writers.createIndex(index, { number_of_shards: 1 });
   await writers.bulk(index, 36);
   return writers;
@@ -89,10 +99,12 @@ async function restoreStraight(from: string, target: ElasticsearchServer): Promi
   return `${answer.status} ${JSON.stringify(answer.body)}`;
 }
 
-const cluster = (version: string) => ({ version, distribution: 'elasticsearch' }) as const;
 const problemsOf = (source: string, target: string) =>
-  checkVersions({ source: cluster(source), target: cluster(target) });
-const cells = VERSIONS.flatMap((source) => VERSIONS.map((target) => [source, target] as const));
+  checkVersions({ source: releaseOf(source), target: releaseOf(target) });
+/** Of the versions alone, whether or not snapferry reads the source's repository. */
+const isRefused = (source: string, target: string) =>
+  refusalOf(parseVersion(releaseOf(source))!, parseVersion(releaseOf(target))!) !== undefined;
+const cells = TRIED.flatMap((source) => TRIED.map((target) => [source, target] as const));
 
 describe('what the table takes', () => {
   test.each(cells.filter(([source, target]) => source !== target && problemsOf(source, target).length === 0))(
@@ -130,8 +142,18 @@ describe('what the table takes', () => {
   );
 });
 
+describe('what the table takes, and snapferry does not read', () => {
+  const unread = cells.filter(
+    ([source, target]) => problemsOf(source, target).length > 0 && !isRefused(source, target),
+  );
+  test.each(unread)('%s to %s is restored by the node itself', async (from, to) => {
+    const [target] = await Promise.all([node(to), snapshotOf(from)]);
+    expect(await restoreStraight(from, target)).toMatch(/^200/);
+  });
+});
+
 describe('what the table refuses', () => {
-  test.each(cells.filter(([source, target]) => problemsOf(source, target).length > 0))(
+  test.each(cells.filter(([source, target]) => isRefused(source, target)))(
     '%s to %s is refused by the node itself',
     async (from, to) => {
       const [target] = await Promise.all([node(to), snapshotOf(from)]);
@@ -140,32 +162,56 @@ describe('what the table refuses', () => {
     },
   );
 
-  test('the chain that a refusal names works: 6.8.23, reindexed in 7.17.29, into 8.19.0', async () => {
-    expect(problemsOf('6.8.23', '8.19.0')).toEqual([
-      expect.objectContaining({ remedy: expect.stringContaining('-> Elasticsearch 7.2 to 7.17, reindex there, ->') }),
+  test.each([
+    ['6.8.23', '7.17.29', '8.19.0', 'Elasticsearch 7.2 to 7.17'],
+    ['7.10.2', '8.19.0', '9.1.0', 'Elasticsearch 8.x'],
+    ['6.8.23', '7.10.2', 'opensearch-2.19.1', 'Elasticsearch 7.2 to 7.11'],
+    ['7.10.2', 'opensearch-2.19.1', 'opensearch-3.0.0', 'OpenSearch 2.x'],
+    ['opensearch-1.3.20', 'opensearch-2.19.1', 'opensearch-3.0.0', 'OpenSearch 2.x'],
+  ])('the chain that a refusal names works: %s, reindexed in %s, into %s', async (from, over, to, named) => {
+    expect(problemsOf(from, to)).toEqual([
+      expect.objectContaining({ remedy: expect.stringContaining(`-> ${named}, reindex there, ->`) }),
     ]);
-    const [between, target] = await Promise.all([node('7.17.29'), node('8.19.0'), snapshotOf('6.8.23')]);
-    expect(await restoreStraight('6.8.23', between)).toMatch(/^200/);
-    const location = folderOf('between');
+    const [between, target] = await Promise.all([node(over), node(to), snapshotOf(from)]);
+    expect(await restoreStraight(from, between)).toMatch(/^200/);
+    const location = path.join(root, `${from}-${over}`);
+    const repository = `chain-from-${from}`;
     await shareDirectory(location);
-    await http(`${between.url}/_snapshot/chain`, 'PUT', { type: 'fs', settings: { location } });
-    await http(`${target.url}/_snapshot/chain`, 'PUT', { type: 'fs', settings: { location, readonly: true } });
+    await http(`${between.url}/_snapshot/${repository}`, 'PUT', { type: 'fs', settings: { location } });
+    await http(`${target.url}/_snapshot/${repository}`, 'PUT', { type: 'fs', settings: { location, readonly: true } });
     const handOn = async (index: string) => {
-      await http(`${between.url}/_snapshot/chain/${index}?wait_for_completion=true`, 'PUT', { indices: index });
-      return send(target.url, 'POST', `/_snapshot/chain/${index}/_restore?wait_for_completion=true`, {
-        indices: index,
-      });
+      const snapshot = `/_snapshot/${repository}/${index}`;
+      await http(`${between.url}${snapshot}?wait_for_completion=true`, 'PUT', { indices: index });
+      return send(target.url, 'POST', `${snapshot}/_restore?wait_for_completion=true`, { indices: index });
     };
-    // Restored alone it is still 6.8's index.
-    const early = await handOn('tried-from-6.8.23');
+    // Restored alone it is still the older version's index.
+    const early = await handOn(`tried-from-${from}`);
     expect(JSON.stringify(early)).toMatch(/minimum.* version|cannot be upgraded/);
     // The zips have no _reindex: it reads and writes documents, and so does this.
-    const found = (await http(`${between.url}/tried-from-6.8.23/_search?size=100`)) as Hits;
-    for (const { _id, _source } of found.hits.hits) await http(`${between.url}/reindexed/_doc/${_id}`, 'PUT', _source);
-    await http(`${between.url}/reindexed/_refresh`, 'POST');
-    expect((await handOn('reindexed')).status).toBe(200);
-    expect(await http(`${target.url}/reindexed/_count`)).toMatchObject({ count: found.hits.hits.length });
+    const found = (await http(`${between.url}/tried-from-${from}/_search?size=100`)) as Hits;
+    const reindexed = `reindexed-from-${from}`;
+    for (const { _id, _source } of found.hits.hits) {
+      await http(`${between.url}/${reindexed}/_doc/${_id}`, 'PUT', _source);
+    }
+    await http(`${between.url}/${reindexed}/_refresh`, 'POST');
+    expect((await handOn(reindexed)).status).toBe(200);
+    expect(await http(`${target.url}/${reindexed}/_count`)).toMatchObject({ count: found.hits.hits.length });
   });
+});
+
+test.each(['opensearch-1.3.20', 'opensearch-2.19.1'])('%s is known where it calls itself 7.10.2', async (version) => {
+  const { url } = await node(version);
+  const cluster = openCluster({ name: version, url, auth: { type: 'none' } });
+  const disguise = (value: true | null) =>
+    http(`${url}/_cluster/settings`, 'PUT', { persistent: { 'compatibility.override_main_response_version': value } });
+  await disguise(true);
+  try {
+    expect(await http(`${url}/`)).toMatchObject({ version: { number: '7.10.2' } });
+    expect(await cluster.info(new AbortController().signal)).toMatchObject(releaseOf(version));
+  } finally {
+    await disguise(null);
+    await cluster.disconnect();
+  }
 });
 
 interface Hits {

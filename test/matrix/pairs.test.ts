@@ -5,6 +5,7 @@ import { shareDirectory, startElasticsearch, startTemporal, startVersitygw, stop
 import type { ElasticsearchServer } from '../../stack';
 import { Ferry } from '../support/ferry';
 import type { FerryOptions } from '../support/ferry';
+import { releaseOf } from '../support/release';
 import { http, Writers } from '../support/writers';
 
 /** The whole migration on every pair of versions that differ in what they write or read. Two nodes at a time. */
@@ -16,6 +17,9 @@ const PAIRS: readonly (readonly [source: string, target: string])[] = [
   ['6.8.23', '7.10.2'],
   ['7.10.2', '7.17.29'],
   ['7.10.2', '8.0.0'],
+  ['8.19.0', '9.1.0'],
+  ['7.10.2', 'opensearch-2.19.1'],
+  ['opensearch-1.3.20', 'opensearch-2.19.1'],
 ];
 const S3 = { accessKeyId: 'matrix-access', secretAccessKey: 'matrix-secret-matrix-secret' };
 /** Everything that a client must escape, and what it must not escape twice. */
@@ -40,7 +44,7 @@ describe.each(PAIRS)('%s to %s', (from, to) => {
   let target: ElasticsearchServer;
   let ferry: Ferry;
   beforeEach(async () => {
-    const start = (version: string) => startElasticsearch({ version, pathRepo: [servers.buckets] });
+    const start = (label: string) => startElasticsearch({ ...releaseOf(label), pathRepo: [servers.buckets] });
     [source, target] = await Promise.all([start(from), start(to)]);
   });
   afterEach(async () => {
@@ -82,7 +86,9 @@ describe.each(PAIRS)('%s to %s', (from, to) => {
   });
 });
 
-const majorOf = ({ version }: ElasticsearchServer) => Number(version.split('.')[0]);
+/** OpenSearch 1.0 goes on from 7.10. */
+const majorOf = ({ version, distribution }: ElasticsearchServer) =>
+  Number(version.split('.')[0]) + (distribution === 'opensearch' ? 6 : 0);
 /** Up to 6.x a document has a type. */
 const typeFor = (server: ElasticsearchServer) => (majorOf(server) >= 7 ? '_doc' : 'doc');
 const LIVE = { filter: { term: { n: 1 } }, routing: 'r' };

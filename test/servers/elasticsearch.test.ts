@@ -7,26 +7,31 @@ import { openCluster } from '../../src/elasticsearch';
 import { shareDirectory, startElasticsearch } from '../../stack';
 import { describeCluster } from '../contract/cluster';
 import type { OpenedCluster } from '../contract/cluster';
+import { releaseOf } from '../support/release';
 import { send } from '../support/send';
 
-const ALL = ['5.5.2', '5.6.16', '6.8.23', '7.10.2', '7.17.29', '8.0.0', '8.19.0'];
+const ALL = [
+  ...['5.5.2', '5.6.16', '6.8.23', '7.10.2', '7.17.29', '8.0.0', '8.19.0', '9.1.0'],
+  ...['opensearch-1.3.20', 'opensearch-2.19.1', 'opensearch-3.0.0'],
+];
 const DEFAULT = ['5.5.2', '7.10.2'];
 const VERSIONS =
   process.env['SNAPFERRY_VERSIONS']?.split(',') ?? (process.env['SNAPFERRY_MATRIX'] === '1' ? ALL : DEFAULT);
 
 jest.setTimeout(180_000);
 
-for (const version of VERSIONS) describeCluster(`Elasticsearch ${version}`, () => open(version));
+for (const label of VERSIONS) describeCluster(label, () => open(label));
 
 /** One node at a time: `describe` blocks run in order, and each stops its own. */
-async function open(version: string): Promise<OpenedCluster> {
+async function open(label: string): Promise<OpenedCluster> {
+  const release = releaseOf(label);
   const root = await mkdtemp(path.join(tmpdir(), 'snapferry-cluster-'));
   await shareDirectory(root);
-  const node = await startElasticsearch({ version, pathRepo: [root] });
+  const node = await startElasticsearch({ ...release, pathRepo: [root] });
   const cluster = openCluster({ name: 'contract', url: node.url, auth: { type: 'none' } });
   return {
     cluster,
-    version,
+    ...release,
     send: (method, target, body) => send(node.url, method, target, body),
     place: async () => {
       const location = await mkdtemp(path.join(root, 'repository-'));

@@ -39,6 +39,17 @@ describe('who a cluster is', () => {
     expect(await cluster.info(NEVER)).toEqual(info);
   });
 
+  test('is asked of the nodes where OpenSearch calls itself 7.10.2', async () => {
+    const { body } = root({ number: '7.10.2' });
+    await open({
+      'GET /': { body: { ...body, tagline: 'The OpenSearch Project: https://opensearch.org/' } },
+      'GET /_nodes/_local': { body: { nodes: { x: { version: '2.11.0' } } } },
+      'GET /_cluster/state/metadata': { body: {} },
+    });
+    const info = { uuid: 'uuid', clusterName: 'c', version: '2.11.0', distribution: 'opensearch' };
+    expect(await cluster.info(NEVER)).toEqual(info);
+  });
+
   test.each([
     ['has not formed', root({ number: '7.10.2' }, '_na_')],
     ['says nothing', { body: {} }],
