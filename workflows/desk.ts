@@ -496,7 +496,7 @@ export class Desk {
     };
     this.freezeWaitsFor = undefined;
     this.request({ freezeRequest: request });
-    this.note(`freeze-writes${request.by === undefined ? '' : ` by ${request.by}`}: begins after the running round`);
+    this.note(`freeze-writes${request.by === undefined ? '' : ` by ${request.by}`}`);
     void this.expireFreezeRequest();
   }
 

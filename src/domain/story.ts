@@ -208,7 +208,7 @@ export function operatorCan(view: View, now: number): string[] {
     case 'round':
     case 'between rounds':
       return roundOptions(
-        state === undefined ? 'none' : decideFreeze(state, now).kind,
+        state !== undefined && decideFreeze(state, now).kind === 'held',
         state?.freezeRequest !== undefined,
       );
   }
@@ -260,10 +260,9 @@ function parkedOptions(view: View): string[] {
       ];
 }
 
-function roundOptions(freeze: string, requested: boolean): string[] {
-  const cancel = requested ? [`signal \`unfreeze-writes\`: withdraw the requested freeze (${freeze})`] : [];
-  const begin =
-    requested && freeze !== 'held' ? [] : ['signal `freeze-writes`: block writes on the source and cut over'];
+function roundOptions(held: boolean, requested: boolean): string[] {
+  const cancel = requested ? ['signal `unfreeze-writes`: withdraw the requested freeze'] : [];
+  const begin = requested && !held ? [] : ['signal `freeze-writes`: block writes on the source and cut over'];
   return [...begin, ...cancel, 'signal `run-round`: one round now', EXCLUDE, 'signal `abort`: undo and end'];
 }
 
