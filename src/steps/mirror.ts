@@ -14,7 +14,7 @@ import { readBytes } from './files';
 import type { ProofLine } from './proofs';
 import { isProvedBy, proofLine, withProvedFiles } from './proofs';
 import { newestRepositoryData } from './source-repository';
-import { blobsOf, filesOf } from './units';
+import { blobsOf, filesOf, ofWholeFiles } from './units';
 import { abandonNotedUploads } from './uploads';
 import type { UploadNotes } from './uploads';
 
@@ -98,7 +98,7 @@ export async function planSnapshot(
   const manifest = await readManifest(repository, snapshot, read);
   const wanted = [...manifest.blobs].sort((a, b) => compareKeys(a.key, b.key));
   const proved = withProvedFiles(provedBefore, manifest.blobs);
-  const missing: ManifestBlob[] = [];
+  const missing = new Set<ManifestBlob>();
   const there = new Set<string>();
   for await (const { left, right } of march(each(wanted), listed(target, signal))) {
     if (left === undefined) continue;
@@ -106,10 +106,10 @@ export async function planSnapshot(
     const saved = manifest.volatile.get(left.key);
     const isProved = isProvedBy(proof, left) || (saved !== undefined && proof?.crc32 === crc32(saved));
     if (isProved && right?.length === left.length && right.etag === proof?.etag) continue;
-    missing.push(left);
+    missing.add(left);
     if (right?.length === left.length) there.add(left.key);
   }
-  const files = filesOf(missing).map((file): MirrorFile => {
+  const files = filesOf(ofWholeFiles(wanted, (blob) => missing.has(blob))).map((file): MirrorFile => {
     const blobs = blobsOf(file);
     const saved = manifest.volatile.get(blobs[0]!.key);
     return saved === undefined ? { blobs, listed: there } : { blobs, saved };

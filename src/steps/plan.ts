@@ -23,7 +23,7 @@ import { inParallel } from '../storage/parallel';
 import { isProvedBy, proofsBefore } from './proofs';
 import type { ProofLine } from './proofs';
 import { newestRepositoryData } from './source-repository';
-import { PAGE_UNITS, unitsOf } from './units';
+import { ofWholeFiles, PAGE_UNITS, unitsOf } from './units';
 import type { TransferUnit } from './units';
 import type { ManifestFile, ScopeFile } from './work-files';
 
@@ -169,10 +169,7 @@ async function missingBlobs(
     held.list(key.slice(prefix.length), length);
     if (++listed % 1_000 === 0) context.progress({ step: 'listing the target', blobs: listed });
   }
-  // A chunked file is proved as a whole, so one missing part sends all of them.
-  const chunked = manifest.blobs.filter((blob) => blob.part !== undefined && !held.has(blob)).map(fileOf);
-  const broken = new Set(chunked);
-  return manifest.blobs.filter((blob) => !held.has(blob) || (blob.part !== undefined && broken.has(fileOf(blob))));
+  return ofWholeFiles(manifest.blobs, (blob) => !held.has(blob));
 }
 
 /** Which blobs of a manifest are proved and listed: two bits for each, as there may be a million. */
@@ -202,10 +199,6 @@ class Held {
     const place = this.#places.get(key);
     return place !== undefined && this.#proved[place] === 1 && this.#listed[place] === 1;
   }
-}
-
-function fileOf({ key, part }: ManifestBlob): string {
-  return part === undefined ? key : `${key.slice(0, key.lastIndexOf('/'))}/${part.file}`;
 }
 
 /** Writes what a plan consists of: volatile bytes, blobs, units, manifest. */

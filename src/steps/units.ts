@@ -139,6 +139,16 @@ export function filesOf(blobs: readonly ManifestBlob[]): PlannedFile[] {
   return [...whole, ...chunked.values()];
 }
 
+/** The blobs that are missing; a chunked file is proved as a whole, so one missing chunk brings all of them. */
+export function ofWholeFiles(
+  blobs: readonly ManifestBlob[],
+  isMissing: (blob: ManifestBlob) => boolean,
+): ManifestBlob[] {
+  const fileOf = ({ key, part }: ManifestBlob) => `${folderOf(key)}${part!.file}`;
+  const broken = new Set(blobs.filter((blob) => blob.part !== undefined && isMissing(blob)).map(fileOf));
+  return blobs.filter((blob) => isMissing(blob) || (blob.part !== undefined && broken.has(fileOf(blob))));
+}
+
 export function blobsOf(file: PlannedFile): readonly ManifestBlob[] {
   return Array.isArray(file) ? (file as readonly ManifestBlob[]) : [file as ManifestBlob];
 }

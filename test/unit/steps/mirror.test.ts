@@ -133,6 +133,19 @@ test('what was replaced in the target since it was proved is sent again', async 
   expect((await scene.snapshot(name)).send.blobs).toBe(1);
 });
 
+test('a chunk that is missing brings the others of its file, which is proved as a whole', async () => {
+  const scene = new Scene('7.10.2-chunked');
+  const { name } = (await repositoryOf(fixture('7.10.2-chunked'))).snapshots.at(-1)!;
+  await scene.run(await scene.snapshot(name));
+  const whole = scene.copied;
+  const chunk = [...whole.keys()].find((key) => key.endsWith('.part1'))!;
+  scene.target.store.blobs.delete(`to/${chunk}`);
+  const plan = await scene.snapshot(name);
+  expect(plan.send.blobs).toBe([...whole.keys()].filter((key) => key.startsWith(chunk.slice(0, -1))).length);
+  await scene.run(plan);
+  expect(scene.copied).toEqual(whole);
+});
+
 test('index-N is written last but for index.latest, whatever fails before it', async () => {
   const scene = new Scene();
   scene.target.store.inject({ call: 'write', nth: 20, effect: 'forbidden' });
