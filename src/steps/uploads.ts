@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { below } from '../domain/names';
 import type { WorkKeys } from '../domain/names';
-import { inParallel, payload } from '../storage';
+import { inParallel, listedUploads, payload } from '../storage';
 import type { CopyTarget, Store } from '../storage';
 import { requireJson } from './files';
 
@@ -69,7 +69,7 @@ export async function abandonNotedUploads(target: CopyTarget, notes: UploadNotes
   const prefix = below(target.basePath, '');
   const begun = notes.begun().map(({ key, uploadId }) => ({ key: `${prefix}${key}`, uploadId }));
   const ours = new Set(begun.map(({ uploadId }) => uploadId));
-  const listed = await target.store.uploads.unfinished(prefix, signal);
+  const listed = await listedUploads(target.store, prefix, signal);
   const isOver = ({ key, uploadId }: NotedUpload) => ours.has(uploadId) || notes.isProved(key.slice(prefix.length));
   const over = (listed?.filter(isOver) ?? begun).filter(({ uploadId }) => !notes.isHeldByOther(uploadId));
   await inParallel(over, AT_ONCE, signal, (upload, either) => abort(target, upload, () => undefined, either));
@@ -78,7 +78,7 @@ export async function abandonNotedUploads(target: CopyTarget, notes: UploadNotes
 
 /** As `abandonUploads`, of those that the store lists, and what is left of single blobs. False where it lists none. */
 async function abandonListedUploads(target: CopyTarget, mayAct: () => void, signal: AbortSignal): Promise<boolean> {
-  const listed = await target.store.uploads.unfinished(below(target.basePath, ''), signal);
+  const listed = await listedUploads(target.store, below(target.basePath, ''), signal);
   await inParallel(listed ?? [], AT_ONCE, signal, (upload, either) => abort(target, upload, mayAct, either));
   mayAct();
   await target.store.uploads.sweep?.(signal);

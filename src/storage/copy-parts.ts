@@ -3,7 +3,13 @@
  * source, not sent again.
  */
 import { createHash } from 'node:crypto';
-import { BlobCorruptError, BlobMissingError, RepositoryChangedError, UnavailableError } from '../domain/errors';
+import {
+  BlobCorruptError,
+  BlobMissingError,
+  ConfigurationError,
+  RepositoryChangedError,
+  UnavailableError,
+} from '../domain/errors';
 import type { ManifestBlob } from '../repository/manifest';
 import type { CopyCursor, CopyOptions, CopyTarget, CursorPart } from './copy';
 import { crc32There } from './copy-source';
@@ -53,6 +59,20 @@ export interface FileContext {
   readonly uploads: UploadBook;
 }
 
+/** As `Uploads.unfinished`; undefined, too, where the store lists them, but not to these credentials. */
+export async function listedUploads(
+  { uploads }: Store,
+  prefix: string,
+  signal: AbortSignal,
+): Promise<readonly { readonly key: string; readonly uploadId: string }[] | undefined> {
+  try {
+    return await uploads.unfinished(prefix, signal);
+  } catch (error) {
+    if (error instanceof ConfigurationError && error.subject['status'] === 403) return undefined;
+    throw error;
+  }
+}
+
 /** The unfinished uploads of the target: those it lists, and those that somebody is to remember because it does not. */
 export class UploadBook {
   /** Undefined while the target was not asked. */
@@ -65,7 +85,7 @@ export class UploadBook {
 
   /** Of that very key; empty where the target lists none. */
   async unfinished(key: string): Promise<readonly string[]> {
-    const listed = await this.store.uploads.unfinished(key, this.options.signal);
+    const listed = await listedUploads(this.store, key, this.options.signal);
     this.#isListed = listed !== undefined;
     return (listed ?? []).filter((upload) => upload.key === key).map(({ uploadId }) => uploadId);
   }

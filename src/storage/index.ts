@@ -24,6 +24,7 @@ export type { OssOptions } from './oss';
 export { openOss } from './oss';
 export type { OssCredentials } from './oss-signer';
 export type { CopyCursor, CopyFile, CopyOptions, CopySource, CopyTarget, CursorPart } from './copy';
+export { listedUploads } from './copy-parts';
 export { copyFile, sendSaved } from './copy';
 export type { BlobProof } from './proof';
 export { proofOf } from './proof';

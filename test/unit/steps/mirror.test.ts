@@ -241,13 +241,19 @@ describe('uploads below the base path, at the end of a run', () => {
     expect(await unfinished(scene)).toEqual([held, proved, strangers]);
   });
 
-  test('are aborted by what was noted where the store does not list them', async () => {
+  test.each([
+    ['the store does not list them', () => Promise.resolve(undefined)],
+    [
+      'these credentials may not list them',
+      () => Promise.reject(new ConfigurationError('The store denies access.', { subject: { status: 403 } })),
+    ],
+  ])('are aborted by what was noted where %s', async (_, answer) => {
     const scene = new Scene();
-    const { store } = scene.target;
-    store.listsUploads = false;
+    const listing = jest.spyOn(scene.target.store.uploads, 'unfinished').mockImplementation(answer);
+    scene.source.store.put('from/large', randomBytes(17 * 1024 * 1024));
     await begun(scene, '__ours', true);
     await scene.run(await scene.whole());
-    store.listsUploads = true;
+    listing.mockRestore();
     expect(await unfinished(scene)).toEqual([]);
   });
 });
