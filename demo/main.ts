@@ -34,7 +34,7 @@ async function main(): Promise<void> {
   const children: ChildProcess[] = [];
   const root = mkdtempSync(path.join(os.tmpdir(), 'snapferry-demo-'));
   try {
-    const lost = await demo(terminal, root, children);
+    const lost = await demo(terminal, root, children, values.keep === true);
     if (values.keep === true) await untilInterrupted(terminal);
     process.exitCode = lost === 0 ? 0 : 1;
   } finally {
@@ -44,7 +44,7 @@ async function main(): Promise<void> {
   }
 }
 
-async function demo(terminal: Terminal, root: string, children: ChildProcess[]): Promise<number> {
+async function demo(terminal: Terminal, root: string, children: ChildProcess[], keep: boolean): Promise<number> {
   terminal.title('snapferry demo: Amazon Elasticsearch (S3) to Alibaba Cloud Elasticsearch (OSS), while writes go on');
   terminal.say('Starting real servers (the first run installs them, which takes minutes).');
   const [temporal, clouds] = await Promise.all([startTemporalWithWeb(), startClouds(root)]);
@@ -96,7 +96,7 @@ async function demo(terminal: Terminal, root: string, children: ChildProcess[]):
     lost,
     source: clouds.source,
     target: clouds.target,
-    ui: temporal.uiUrl,
+    ui: keep ? temporal.uiUrl : undefined,
     id: WORKFLOW_ID,
   });
 }

@@ -11,6 +11,7 @@ interface Outcome {
   readonly lost: number;
   readonly source: Client;
   readonly target: Client;
+  /** Temporal Web, where it stays up. */
   readonly ui: string | undefined;
   readonly id: string;
 }
@@ -42,6 +43,7 @@ export async function printResult(outcome: Outcome): Promise<number> {
       formatDuration(ms),
     ]),
   );
+  terminal.gap();
   const forecast = window?.forecast;
   if (forecast !== undefined) {
     const [about, low, high] = [forecast.windowMs, forecast.lowMs, forecast.highMs].map(formatDuration);
@@ -50,8 +52,11 @@ export async function printResult(outcome: Outcome): Promise<number> {
   terminal.say(
     lost === 0 && movies.source === movies.target ? 'Every acknowledged write is on the target.' : 'WRITES WERE LOST.',
   );
-  if (outcome.ui !== undefined)
-    terminal.say(`The whole story: ${outcome.ui}/namespaces/default/workflows/${outcome.id}`);
+  terminal.say(
+    outcome.ui === undefined
+      ? 'The whole story is in Temporal Web: npm run demo -- --keep leaves it up.'
+      : `The whole story: ${outcome.ui}/namespaces/default/workflows/${outcome.id}`,
+  );
   const missing = Math.max(lost, Math.abs(movies.source - movies.target));
   terminal.result({
     lost: missing,

@@ -40,6 +40,10 @@ export class Terminal {
     for (const row of rows) this.line(format(row));
   }
 
+  gap(): void {
+    this.line('');
+  }
+
   result(value: object): void {
     if (this.json) process.stdout.write(`${JSON.stringify(value)}\n`);
   }
