@@ -31,7 +31,7 @@ import { raiseThrottle, readThrottle } from '../src/steps/throttle';
 import { takeFingerprints, verify, waiveFailedRows } from '../src/steps/verify';
 import { countWrites } from '../src/steps/after-switch';
 import { blockTarget, proveTargetQuiescence, switchAliasesBack, unblockSource } from '../src/steps/rollback';
-import { asActivity } from './run';
+import { asActivity, asMeasuredActivity } from './run';
 import type { Step } from './run';
 
 /**
@@ -40,36 +40,37 @@ import type { Step } from './run';
  */
 export function createActivities(deps: StepDeps) {
   const activity = <Input, Result>(step: Step<Input, Result>) => asActivity(deps, step);
+  const measured = <Input, Result extends object>(step: Step<Input, Result>) => asMeasuredActivity(deps, step);
   return {
     preflight: activity(preflight),
     withdrawPreflight: activity(withdrawPreflight),
-    resolveScope: activity(resolveScope),
-    takeSnapshot: activity(takeSnapshot),
-    planTransfer: activity(planTransfer),
+    resolveScope: measured(resolveScope),
+    takeSnapshot: measured(takeSnapshot),
+    planTransfer: measured(planTransfer),
     nextOpening: activity(nextOpening),
     readUnits: activity(readUnits),
     writeLimits: activity(writeLimits),
     readThrottle: activity(readThrottle),
     raiseThrottle: activity(raiseThrottle),
-    publish: activity(publish),
-    restore: activity(restore),
+    publish: measured(publish),
+    restore: measured(restore),
     obstacleToFreeze: activity(obstacleToFreeze),
     writeFreezeRecord: activity(writeFreezeRecord),
-    blockWrites: activity(blockWrites),
-    proveQuiescence: activity(proveQuiescence),
+    blockWrites: measured(blockWrites),
+    proveQuiescence: measured(proveQuiescence),
     unblockWrites: activity(unblockWrites),
     excludeIndex: activity(excludeIndex),
     unblockExcluded: activity(unblockExcluded),
     writeFreezeOutcome: activity(writeFreezeOutcome),
     confirmSourceState: activity(confirmSourceState),
     confirmPublished: activity(confirmPublished),
-    recheckBeforeCommit: activity(recheckBeforeCommit),
-    takeFingerprints: activity(takeFingerprints),
-    verify: activity(verify),
+    recheckBeforeCommit: measured(recheckBeforeCommit),
+    takeFingerprints: measured(takeFingerprints),
+    verify: measured(verify),
     waiveFailedRows: activity(waiveFailedRows),
-    buildReplicas: activity(buildReplicas),
-    unblockTarget: activity(unblockTarget),
-    switchAliases: activity(switchAliases),
+    buildReplicas: measured(buildReplicas),
+    unblockTarget: measured(unblockTarget),
+    switchAliases: measured(switchAliases),
     countWrites: activity(countWrites),
     blockTarget: activity(blockTarget),
     proveTargetQuiescence: activity(proveTargetQuiescence),
@@ -89,8 +90,8 @@ export function createActivities(deps: StepDeps) {
 export function createTransferActivities(deps: StepDeps) {
   return {
     /** One large file, alone. */
-    copyBlob: asActivity(deps, copyUnit),
+    copyBlob: asMeasuredActivity(deps, copyUnit),
     /** Up to 500 blobs, about 256 MiB. */
-    copyBatch: asActivity(deps, copyUnit),
+    copyBatch: asMeasuredActivity(deps, copyUnit),
   };
 }

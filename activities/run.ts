@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events';
 import { activityInfo, Context } from '@temporalio/activity';
 import type { StepContext } from '../src/steps/context';
 import type { StepDeps } from '../src/steps/migration';
+import type { Worked } from '../src/domain/worked';
 import { toFailure } from './failures';
 
 /** A step as `src/steps` writes it. */
@@ -33,6 +34,18 @@ export function asActivity<Input, Result>(
       pulse.stop();
     }
   };
+}
+
+/** As {@link asActivity}, of a step whose length is measured: with how long this attempt ran, where the step says no other. */
+export function asMeasuredActivity<Input, Result extends object>(
+  deps: StepDeps,
+  step: Step<Input, Result>,
+): (input: Input) => Promise<Result & Worked> {
+  return asActivity(deps, async (...given) => {
+    const started = new Stopwatch();
+    const result = await step(...given);
+    return { workedMs: Math.round(started.elapsedMs()), ...result };
+  });
 }
 
 /** Beats while the step makes progress, and knows how long this attempt may still change things. */

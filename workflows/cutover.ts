@@ -21,12 +21,14 @@ import type {
 import { forecast } from '../src/domain/forecast';
 import type { Waiver } from '../src/domain/ledger';
 import { leaseWorkflowId } from '../src/domain/names';
+import { workOf } from '../src/domain/worked';
 import { Objection } from './desk';
 import type { Desk } from './desk';
 import { failureOf } from './failure';
 import { freeze } from './freeze';
 import { commit, openExcluded, unfreezeWrites } from './messages';
 import { quick, waiting } from './stubs';
+import { Timing } from './timing';
 import { Watch } from './watch';
 
 type Move = (options: { readonly final: boolean; readonly startedAt: number }) => Promise<RoundSummary>;
@@ -47,7 +49,7 @@ export class Cutover {
   private compared = 0;
   /** What the operator must do about a lease that was terminated or failed. */
   private lost: string | undefined;
-  private readonly steps: Record<string, number> = {};
+  private readonly timing = new Timing();
   private foreseen: FreezeWindow['forecast'];
 
   constructor(
@@ -194,10 +196,11 @@ export class Cutover {
     await condition(() => desk.quiescent !== undefined);
     desk.showQuiescence();
     desk.announce('frozen', { deadline: desk.quiescent?.deadline });
-    this.steps['quiescence'] = (desk.quiescent?.quiescentAt ?? 0) - (desk.quiescent?.firstBlockAt ?? 0);
+    const { firstBlockAt = 0, quiescentAt = 0, waitedMs = 0 } = desk.quiescent ?? {};
+    this.timing.add({ quiescence: quiescentAt - firstBlockAt }, { quiescence: waitedMs });
     desk.enter('cutover');
     const round = await this.move({ final: true, startedAt });
-    Object.assign(this.steps, round.steps);
+    this.timing.add(round.steps, round.waited);
     this.last = { plan: desk.state.plan, round: round.round, attempt: round.attempt };
     await this.timed('fingerprints', () => this.fingerprints());
     if (desk.state.settings.replicas === 'before') await this.timed('replicas', () => this.replicas(true));
@@ -302,7 +305,7 @@ export class Cutover {
   private async forget(lease: LeaseResult): Promise<void> {
     const { desk } = this;
     desk.endFreeze();
-    desk.update({ freezeSteps: { ...desk.state.freezeSteps, ...this.steps } });
+    desk.update({ freezeSteps: { ...desk.state.freezeSteps, ...workOf(this.timing.steps, this.timing.waited) } });
     if (this.lost === undefined) {
       desk.note(`freeze ${desk.state.freezes} released, writes on the source are open: ${lease.why ?? ''}`);
     } else {
@@ -406,19 +409,14 @@ export class Cutover {
     const first = desk.quiescent?.firstBlockAt ?? lease.firstBlockAt ?? openedAt;
     const totalMs = openedAt - first;
     return {
-      ...{ totalMs, machineMs: totalMs - desk.waitedMs, waitedMs: desk.waitedMs, steps: this.steps },
+      ...{ totalMs, machineMs: totalMs - desk.waitedMs, waitedMs: desk.waitedMs, steps: this.timing.steps },
       ...(this.foreseen === undefined ? {} : { forecast: this.foreseen }),
     };
   }
 
   /** Without the parks in between: they say nothing about the next freeze. */
   private timed<T>(name: string, work: () => Promise<T>): Promise<T> {
-    return this.desk.persist(name, async () => {
-      const before = Date.now();
-      const result = await work();
-      this.steps[name] = (this.steps[name] ?? 0) + Date.now() - before;
-      return result;
-    });
+    return this.desk.persist(name, () => this.timing.of(name, work));
   }
 
   private round(): RoundRef {

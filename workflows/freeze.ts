@@ -12,6 +12,7 @@ import {
 import type { SignalDefinition } from '@temporalio/workflow';
 import type { FreezeRef, LeaseInput, LeaseResult, LeaseStatus, Opened, Quiescent } from '../src/domain/exchange';
 import type { Status } from '../src/domain/story';
+import { waitedOf } from '../src/domain/worked';
 import { failureOf } from './failure';
 import {
   commit,
@@ -140,10 +141,13 @@ class Lease {
       [{ ...freeze, block }],
     );
     this.quiescentAt = Math.max(proof.provedAt, this.firstBlockAt);
+    const workedMs =
+      block.workedMs === undefined || proof.workedMs === undefined ? undefined : block.workedMs + proof.workedMs;
     await this.tellParent({
       freeze: freeze.freeze,
       firstBlockAt: this.firstBlockAt,
       quiescentAt: this.quiescentAt,
+      waitedMs: waitedOf(this.quiescentAt - this.firstBlockAt, workedMs),
       deadline: this.deadline,
       indices: written.indices,
     });

@@ -22,6 +22,7 @@ import type {
   RoundRef,
   RoundSummary,
   ScopeResult,
+  TransferResult,
 } from '../src/domain/exchange';
 import { limitInForce } from '../src/domain/limits';
 import { snapshotName, transferWorkflowId } from '../src/domain/names';
@@ -34,6 +35,7 @@ import { Desk, Objection } from './desk';
 import { failureOf, isPassing, needsNewSnapshot } from './failure';
 import type { Failure } from './failure';
 import { glancing, quick, waiting } from './stubs';
+import { Timing } from './timing';
 import { transfer } from './transfer';
 
 /**
@@ -261,14 +263,11 @@ class Migration {
   private async move(options: { readonly final: boolean; readonly startedAt: number }): Promise<RoundSummary> {
     const { desk } = this;
     const ref = desk.nextAttempt();
-    const steps: Record<string, number> = {};
+    const timing = new Timing();
     const timed = <T>(name: string, work: () => Promise<T>): Promise<T> =>
-      this.repeated(`${name} of ${named(ref)}`, options.final, async () => {
-        const before = Date.now();
+      this.repeated(`${name} of ${named(ref)}`, options.final, () => {
         desk.step(name);
-        const result = await work();
-        steps[name] = Date.now() - before;
-        return result;
+        return timing.of(name, work);
       });
     const scope = await timed('scope', () => this.scope(ref));
     const published = await timed('snapshot', () => this.snapshot(ref, scope));
@@ -287,7 +286,7 @@ class Migration {
     );
     const { everyRound } = this.restores(options.final, ref.round);
     const restored = everyRound ? await timed('restore', () => this.restore(published)) : undefined;
-    const summary = this.summary(options, ref, published.snapshot, scope, planned, restored, steps);
+    const summary = this.summary(options, ref, published.snapshot, scope, planned, restored, timing);
     return { ...summary, ...(limit === undefined ? {} : { limit }) };
   }
 
@@ -338,8 +337,8 @@ class Migration {
     return { ...ref, snapshot, snapshotUuid: uuid };
   }
 
-  private async transfer(ref: RoundRef, planned: PlannedTransfer): Promise<void> {
-    if (planned.units === 0) return;
+  private async transfer(ref: RoundRef, planned: PlannedTransfer): Promise<TransferResult | undefined> {
+    if (planned.units === 0) return undefined;
     const { limits, settings } = this.desk.state;
     const child = await startChild(transfer, {
       workflowId: transferWorkflowId(ref.plan.migration, ref.round, ref.attempt),
@@ -349,7 +348,7 @@ class Migration {
       staticSummary: `${named(ref)}: ${planned.sendBlobs} blobs`,
     });
     this.desk.transferring = child;
-    await child.result().finally(() => (this.desk.transferring = undefined));
+    return child.result().finally(() => (this.desk.transferring = undefined));
   }
 
   private restore(published: PublishInput): Promise<RestoreResult> {
@@ -369,7 +368,7 @@ class Migration {
     scope: ScopeResult,
     planned: PlannedTransfer,
     restored: RestoreResult | undefined,
-    steps: Readonly<Record<string, number>>,
+    { steps, waited }: Timing,
   ): RoundSummary {
     return {
       round: ref.round,
@@ -390,6 +389,7 @@ class Migration {
       replicaBytes: planned.replicaBytes,
       ...(planned.heaviest === undefined ? {} : { heaviest: planned.heaviest }),
       steps,
+      ...(Object.keys(waited).length === 0 ? {} : { waited }),
     };
   }
 

@@ -18,6 +18,7 @@ import type {
 import { limitText } from '../src/domain/limits';
 import type { TransferLimits } from '../src/domain/limits';
 import type { Status } from '../src/domain/story';
+import { Busy } from '../src/domain/worked';
 import { DESCRIPTIONS, limits, progress, record, status } from './messages';
 import { quick, transferring, TRANSFER_QUEUE_SUFFIX } from './stubs';
 
@@ -41,6 +42,7 @@ export async function transfer(input: TransferInput): Promise<TransferResult> {
 class TransferRun {
   private readonly stubs = transferring(`${workflowInfo().taskQueue}${TRANSFER_QUEUE_SUFFIX}`);
   private readonly cursor: { -readonly [K in keyof TransferCursor]: TransferCursor[K] };
+  private readonly busy: Busy;
   private readonly scope = new CancellationScope();
   private stage = -1;
   private phase = '';
@@ -55,6 +57,7 @@ class TransferRun {
     this.cursor = {
       ...(input.resume ?? { nextPage: 0, blobsDone: 0, bytesDone: 0, signalsSent: 0, startedAt: Date.now() }),
     };
+    this.busy = new Busy(this.cursor.workedMs ?? 0);
   }
 
   async run(): Promise<TransferResult> {
@@ -75,7 +78,7 @@ class TransferRun {
     }
     await this.drain();
     await this.telling;
-    return { blobs: this.cursor.blobsDone, bytes: this.cursor.bytesDone };
+    return { blobs: this.cursor.blobsDone, bytes: this.cursor.bytesDone, workedMs: this.busy.ms };
   }
 
   /** For show: copies read the limits from the work prefix. */
@@ -109,11 +112,14 @@ class TransferRun {
 
   private start(page: number, label: UnitLabel): void {
     this.inFlight += 1;
+    const startedAt = Date.now();
     void this.copy(page, label)
       .then(
         (done) => {
           this.cursor.blobsDone += done.blobs;
           this.cursor.bytesDone += done.bytes;
+          const endedAt = Date.now();
+          this.busy.add(endedAt, done.workedMs ?? endedAt - startedAt);
           this.tell(false);
         },
         (error: unknown) => {
@@ -146,7 +152,11 @@ class TransferRun {
   private async continue(): Promise<never> {
     await this.drain();
     await this.telling;
-    return continueAsNew<typeof transfer>({ ...this.input, limits: this.limits, resume: this.cursor });
+    return continueAsNew<typeof transfer>({
+      ...this.input,
+      limits: this.limits,
+      resume: { ...this.cursor, workedMs: this.busy.ms },
+    });
   }
 
   private async enter({ stage, phase }: UnitLabel): Promise<void> {

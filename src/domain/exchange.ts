@@ -1,6 +1,7 @@
 import type { Level } from './ledger';
 import type { TransferLimits } from './limits';
 import type { RoundsWindow } from './window';
+import type { Worked } from './worked';
 
 /**
  * What crosses between workflows and activities: plain JSON, small, no secrets. Lists of indices or blobs stay in the
@@ -112,7 +113,7 @@ export interface ExcludeResult {
 export interface SnapshotInput extends RoundRef {
   readonly snapshot: string;
 }
-export interface SnapshotResult {
+export interface SnapshotResult extends Worked {
   readonly uuid: string;
   readonly indices: number;
   readonly shards: number;
@@ -168,7 +169,7 @@ export interface CopyUnitInput extends RoundRef {
   readonly page: number;
   readonly unit: number;
 }
-export interface CopyUnitResult {
+export interface CopyUnitResult extends Worked {
   readonly blobs: number;
   readonly bytes: number;
 }
@@ -187,7 +188,7 @@ export interface PublishResult {
 }
 
 export type RestoreInput = PublishInput;
-export interface RestoreResult {
+export interface RestoreResult extends Worked {
   readonly indices: number;
   readonly shards: number;
   readonly totalBytes: number;
@@ -229,7 +230,7 @@ export interface FreezeRecordResult {
   /** Indices whose owner had blocked them before us: they stay blocked. */
   readonly alreadyBlocked: number;
 }
-export interface BlockResult {
+export interface BlockResult extends Worked {
   readonly method: 'block-api' | 'settings';
   readonly blockedAt: number;
 }
@@ -250,6 +251,8 @@ export interface Quiescent {
   readonly freeze: number;
   readonly firstBlockAt: number;
   readonly quiescentAt: number;
+  /** In between, milliseconds in which nobody was at work. */
+  readonly waitedMs?: number;
   readonly deadline: number;
   readonly indices: number;
 }
@@ -411,6 +414,8 @@ export interface RoundSummary {
   readonly limit?: number;
   /** Without parks, milliseconds by step: scope, snapshot, plan, transfer, publish, restore. */
   readonly steps: Readonly<Record<string, number>>;
+  /** Of `steps`, what nobody worked at them: a worker was missing, or an attempt had failed. Absent where none waited. */
+  readonly waited?: Readonly<Record<string, number>>;
 }
 
 /** From the first block until clients may write on the target. */
@@ -521,8 +526,10 @@ export interface TransferCursor {
   readonly bytesDone: number;
   readonly signalsSent: number;
   readonly startedAt: number;
+  /** As in the result. */
+  readonly workedMs?: number;
 }
-export interface TransferResult {
+export interface TransferResult extends Worked {
   readonly blobs: number;
   readonly bytes: number;
 }

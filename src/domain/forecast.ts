@@ -3,6 +3,7 @@ import type { RoundSummary } from './exchange';
 import { limitInForce } from './limits';
 import { newestRounds } from './rounds';
 import type { MigrationState } from './state';
+import { sum, workOf } from './worked';
 
 /**
  * What a freeze begun now would take, and whether to begin it: from the rounds that were measured. Pure.
@@ -11,10 +12,11 @@ import type { MigrationState } from './state';
  * a part that grows with what it moves: snapshot and transfer with the bytes sent, restore with the bytes the target
  * must fetch. What a freeze does besides is as long as it was in an earlier freeze of this migration, or else assumed.
  *
- * Whatever keeps a step waiting (an activity that is tried again, a worker that pauses) makes it longer and never
- * shorter, and says nothing about the next one: so of two middle values the shorter counts, a baseline that waited makes
- * no byte dearer than typical rounds show, and what one round sticks out by is no error band. Parks are not in the steps
- * at all, and transfers under another limit than the present one do not count where there are others.
+ * Whatever keeps a step waiting makes it longer and never shorter, and says nothing about the next one. Parks are not in
+ * the steps at all, and what is known to be waiting (no worker there, an activity tried again) is taken off. What looks
+ * like work (a worker that pauses): of two middle values the shorter counts, a baseline that waited makes no byte dearer
+ * than typical rounds show, and what one round sticks out by is no error band. Transfers under another limit than the
+ * present one do not count where there are others.
  */
 
 export interface Forecast {
@@ -64,7 +66,10 @@ const VERIFY_PER_INDEX_MS = 15;
 /** Undefined before there is a round that was restored: the baseline alone says nothing about a small one. */
 export function forecast(state: MigrationState, now: number): Forecast | undefined {
   const done = state.rounds.filter(({ outcome }) => outcome === 'done');
-  const measured = newestRounds(done, LOOKED_AT);
+  const measured = newestRounds(done, LOOKED_AT).map((round) => ({
+    ...round,
+    steps: workOf(round.steps, round.waited),
+  }));
   const rounds = measured.filter(({ round }) => round > 0);
   const last = rounds.at(-1);
   if (last === undefined) return undefined;
@@ -238,10 +243,6 @@ function spread(rounds: readonly RoundSummary[]): number {
   const took = rounds.map(({ steps }) => sum(Object.values(steps)));
   const middle = shorterMedian(took);
   return Math.min(1, (2 * shorterMedian(took.map((ms) => Math.abs(ms - middle)))) / Math.max(1, middle));
-}
-
-function sum(numbers: readonly number[]): number {
-  return numbers.reduce((total, number) => total + number, 0);
 }
 
 /** Of two in the middle the smaller; 0 of none. */

@@ -13,6 +13,7 @@ import type {
 } from './exchange';
 import { forecast } from './forecast';
 import { newestRounds } from './rounds';
+import { sum, workOf } from './worked';
 import type { TransferLimits } from './limits';
 
 /** What `migrate` carries over continue-as-new: one JSON type, versioned. */
@@ -104,10 +105,13 @@ export function withNote(state: MigrationState, at: number, text: string): Migra
   return { ...state, notes: [...state.notes, { at, text }].slice(-KEPT_NOTES) };
 }
 
-/** Books a finished or given-up round, and says when the next one is due: the interval, stretched to the round's own duration. */
+/**
+ * Books a finished or given-up round, and says when the next one is due: the interval, stretched to what the round's own
+ * steps worked. A round that was parked, or waited for a worker, is no reason to leave the source uncopied for as long.
+ */
 export function withRound(state: MigrationState, round: RoundSummary): MigrationState {
   const done = round.outcome === 'done';
-  const took = round.endedAt - round.startedAt;
+  const took = sum(Object.values(workOf(round.steps, round.waited)));
   return {
     ...state,
     nextRound: done ? state.nextRound + 1 : state.nextRound,

@@ -162,6 +162,8 @@ interface RecoveryShardAnswer {
   readonly type: string;
   readonly stage: string;
   readonly primary: boolean;
+  readonly start_time_in_millis: number;
+  readonly stop_time_in_millis?: number;
   readonly source?: { readonly repository?: string; readonly snapshot?: string };
   readonly index: {
     readonly size: {
@@ -185,6 +187,8 @@ export function shardRecoveries(answer: RecoveryAnswer): ShardRecovery[] {
       totalBytes: shard.index.size.total_in_bytes,
       reusedBytes: shard.index.size.reused_in_bytes,
       recoveredBytes: shard.index.size.recovered_in_bytes,
+      startedAt: shard.start_time_in_millis,
+      endedAt: shard.stop_time_in_millis,
     })),
   );
 }

@@ -251,6 +251,9 @@ export interface ShardRecovery {
   readonly totalBytes: number;
   readonly reusedBytes: number;
   readonly recoveredBytes: number;
+  /** By the node's clock, in epoch milliseconds; the end is undefined while it runs. */
+  readonly startedAt: number;
+  readonly endedAt: number | undefined;
 }
 
 export interface IndexHealth {

@@ -391,7 +391,9 @@ class Restoring {
 
   private result(): RestoreResult {
     const done = this.watched.flatMap(({ doneShards }) => [...doneShards.values()]);
+    const isTakenOver = this.watched.some(({ requestedNow }) => requestedNow === 0);
     return {
+      ...(isTakenOver ? { workedMs: recoveredMs(done) } : {}),
       indices: this.watched.length,
       shards: done.length,
       totalBytes: sum(done.map(({ totalBytes }) => totalBytes)),
@@ -402,6 +404,13 @@ class Restoring {
 
 function infosOf(sights: ReadonlyMap<string, Sight>): ReadonlyMap<string, IndexInfo> {
   return new Map([...sights].flatMap(([name, { info }]) => (info === undefined ? [] : [[name, info] as const])));
+}
+
+/** What went on without us between the attempts, and may have ended there: by the cluster's own clock. */
+function recoveredMs(done: readonly ShardRecovery[]): number {
+  const from = done.reduce((first, { startedAt }) => Math.min(first, startedAt), Infinity);
+  const to = done.reduce((last, { endedAt }) => Math.max(last, endedAt ?? from), from);
+  return done.length === 0 ? 0 : to - from;
 }
 
 function shardFailed(index: string, shard: number, origin: Origin, why: string): VerificationFailedError {

@@ -36,10 +36,15 @@ export async function takeSnapshot(
   if (isShared(migration.plan)) await removeRegistration(migration, 'target', context);
   await ensureSourceRegistration(deps, migration, context);
   const snapshot = new RequestedSnapshot(migration, input.snapshot, context);
-  if ((await snapshot.look()) === undefined) await snapshot.request(scope);
+  const isRequested = (await snapshot.look()) !== undefined;
+  if (!isRequested) await snapshot.request(scope);
   const info = await snapshot.ended();
   assertComplete(info, scope, migration.registrations.source.name);
-  return { uuid: info.uuid, indices: info.indices.length, shards: info.shards.total };
+  return {
+    ...{ uuid: info.uuid, indices: info.indices.length, shards: info.shards.total },
+    // It went on without us between the attempts, and may have ended there: by the cluster's own clock.
+    ...(isRequested ? { workedMs: info.endedAt && info.endedAt - info.startedAt } : {}),
+  };
 }
 
 class RequestedSnapshot {

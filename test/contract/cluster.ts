@@ -434,6 +434,7 @@ export function describeCluster(name: string, open: () => Promise<OpenedCluster>
         expect(shards.map(({ shard }) => shard).sort()).toEqual([0, 1]);
         expect(shards[0]).toMatchObject({ primary: true, type: 'SNAPSHOT', repository, snapshot: 'one' });
         for (const shard of shards) expect(shard.reusedBytes + shard.recoveredBytes).toBe(shard.totalBytes);
+        for (const { startedAt, endedAt = 0 } of shards) expect(endedAt).toBeGreaterThanOrEqual(startedAt);
 
         const health = await eventually(
           () => cluster.health(['novels'], NEVER),

@@ -24,6 +24,8 @@ export function aRecovery(index: string, changes: Partial<ShardRecovery> = {}): 
     totalBytes: 100,
     reusedBytes: 90,
     recoveredBytes: 10,
+    startedAt: 1_000,
+    endedAt: 61_000,
     ...changes,
   };
 }

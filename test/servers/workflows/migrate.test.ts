@@ -328,6 +328,25 @@ describe('failures', () => {
     await bench.until(handle, (seen) => seen.totals.rounds >= 2);
   });
 
+  test('what a step waited for its next attempt is told apart from what it worked', async () => {
+    let failures = 0;
+    const { handle } = await started({
+      replace: (base) => ({
+        restore: async (input) => {
+          failures += 1;
+          if (failures > 1) return { ...(await base.restore(input)), workedMs: 5 };
+          throw ApplicationFailure.create({ type: 'Unavailable', message: 'busy', nextRetryDelay: '3s' });
+        },
+      }),
+    });
+    await bench.until(handle, (seen) => seen.totals.rounds >= 1);
+    await handle.signal('freeze-writes');
+    const [baseline] = ((await handle.result()) as Report).rounds;
+    expect(baseline?.steps['restore']).toBeGreaterThan(3_000);
+    expect(baseline?.waited?.['restore']).toBeGreaterThan(1_900);
+    expect(Object.keys(baseline?.waited ?? {})).toEqual(['restore']);
+  });
+
   test('a repository that changed is planned again with a new snapshot', async () => {
     const snapshots = new Set<string>();
     let published = 0;

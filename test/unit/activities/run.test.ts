@@ -1,8 +1,9 @@
 import type { ApplicationFailure } from '@temporalio/activity';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { DefaultLogger } from '@temporalio/worker';
-import { asActivity } from '../../../activities/run';
+import { asActivity, asMeasuredActivity } from '../../../activities/run';
 import { assertMayAct } from '../../../src/steps/context';
+import type { Worked } from '../../../src/domain/worked';
 import type { StepDeps } from '../../../src/steps/migration';
 
 /** What an attempt may still do when its worker's clock is set while it runs. Start-to-close is 90 s, as the lease's. */
@@ -44,4 +45,26 @@ test('an attempt whose beat is late is too old, whichever clock says so', async 
   expect(await mayAct({ wallMs: 1_000, steadyMs: 1_000 }, 30_000)).toBe('acts');
   jest.restoreAllMocks();
   expect(await mayAct({ wallMs: -60 * MINUTE, steadyMs: 25_000 }, 30_000)).toBe('Unavailable');
+});
+
+describe('a step that is measured', () => {
+  const worked = async (result: object): Promise<Worked> => {
+    const environment = new MockActivityEnvironment({}, { logger: new DefaultLogger('ERROR') });
+    const measured = asMeasuredActivity({} as StepDeps, async () => {
+      const now = Date.now();
+      jest.spyOn(Date, 'now').mockReturnValue(now + 5_000);
+      return result;
+    });
+    return (await environment.run(measured, undefined)) as Worked;
+  };
+
+  test('tells how long this attempt ran', async () => {
+    const { workedMs, ...result } = await worked({ indices: 1 });
+    expect(result).toEqual({ indices: 1 });
+    expect(workedMs).toBeGreaterThanOrEqual(5_000);
+  });
+
+  test('knows better when it took over what an earlier attempt had begun', async () => {
+    expect(await worked({ workedMs: 7 })).toEqual({ workedMs: 7 });
+  });
 });

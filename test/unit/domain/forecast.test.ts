@@ -175,6 +175,24 @@ describe('a step that was kept waiting does not inflate it:', () => {
     expect(unknown?.windowMs).toBeGreaterThan(0);
   });
 
+  test.each(['scope', 'snapshot', 'plan', 'transfer', 'publish', 'restore'])(
+    'the %s of the only round, when it is known to have waited',
+    (step) => {
+      const all = rounds([0, 15]);
+      const seen = waited(all, step, [1]).map((one) => (one.round === 1 ? { ...one, waited: { [step]: HOUR } } : one));
+      for (const sinceMs of [5 * MINUTE, 30 * MINUTE]) expect(inflated(all, seen, sinceMs).high).toBeCloseTo(1);
+    },
+  );
+
+  test('a freeze is not held for the only round, which waited an hour for a worker', () => {
+    const all = waited(rounds([0, 15]), 'restore', [1]);
+    const request = { at: 0, by: undefined, whenReady: true, force: false };
+    const decided = (seen: readonly RoundSummary[]) =>
+      decideFreeze({ ...state(seen), freezeRequest: request }, (all[1]?.startedAt ?? 0) + 5 * MINUTE).kind;
+    expect(decided(all)).toBe('held');
+    expect(decided(all.map((one) => (one.round === 1 ? { ...one, waited: { restore: HOUR } } : one)))).toBe('begin');
+  });
+
   test('a freeze is not held for one round that took an hour longer', () => {
     const all = waited(rounds([0, 15, 15, 15, 15]), 'restore', [3]);
     const request = { at: 0, by: undefined, whenReady: true, force: false };
@@ -219,6 +237,30 @@ describe('the advice', () => {
   test('is more time or fewer indices, when rounds do not shrink and yet send little of everything', () => {
     const all = rounds([0, 1, 1, 1]);
     expect(advice(all, 0, { freezeAtMostMs: 5_000 }).kind).toBe('rounds too long');
+  });
+});
+
+describe('the next round is due', () => {
+  const dueAfter = (one: RoundSummary) => (withRound(state([]), one).nextRoundAt ?? 0) - one.endedAt;
+  const short = round(1, 0, GB / 10);
+
+  test('after the interval', () => {
+    expect(dueAfter(short)).toBe(15 * MINUTE);
+  });
+
+  test('later, after steps that worked longer than that', () => {
+    expect(dueAfter({ ...short, steps: { transfer: 20 * MINUTE, restore: 10 * MINUTE } })).toBe(30 * MINUTE);
+  });
+
+  test('no later for a round that was parked, or waited for a worker, for hours', () => {
+    const parked = { ...short, endedAt: short.endedAt + 600 * MINUTE };
+    expect(dueAfter(parked)).toBe(15 * MINUTE);
+    const waited = { restore: 300 * MINUTE };
+    expect(dueAfter({ ...parked, steps: { restore: 301 * MINUTE }, waited })).toBe(15 * MINUTE);
+  });
+
+  test('after the interval, when one was given up after long trying', () => {
+    expect(dueAfter({ ...short, endedAt: 60 * MINUTE, outcome: 'given-up', steps: {} })).toBe(15 * MINUTE);
   });
 });
 

@@ -127,11 +127,12 @@ describe('shards', () => {
   test('recover from a snapshot, or from elsewhere', () => {
     const index = { size: { total_in_bytes: 3, reused_in_bytes: 1, recovered_in_bytes: 2 } };
     const source = { repository: 'r', snapshot: 's', version: '5.5.2', index: 'x' };
+    const times = { start_time_in_millis: 5 };
     const shards = [
-      { id: 1, type: 'SNAPSHOT', stage: 'done', primary: true, source, index },
-      { id: 0, type: 'peer', stage: 'INDEX', primary: false, source: {}, index },
+      ...[{ id: 1, type: 'SNAPSHOT', stage: 'done', primary: true, source, index, ...times, stop_time_in_millis: 9 }],
+      ...[{ id: 0, type: 'peer', stage: 'INDEX', primary: false, source: {}, index, ...times }],
     ];
-    const bytes = { totalBytes: 3, reusedBytes: 1, recoveredBytes: 2 };
+    const bytes = { totalBytes: 3, reusedBytes: 1, recoveredBytes: 2, startedAt: 5, endedAt: undefined as unknown };
     expect(shardRecoveries({ x: { shards } })).toEqual([
       {
         index: 'x',
@@ -142,6 +143,7 @@ describe('shards', () => {
         snapshot: 's',
         repository: 'r',
         ...bytes,
+        endedAt: 9,
       },
       {
         index: 'x',

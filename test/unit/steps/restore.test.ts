@@ -89,7 +89,8 @@ describe('looking first', () => {
     await expect(run(migration)).rejects.toThrow(UnavailableError);
     migration.target.add('movies', { uuid: 'new' });
     migration.target.play('movies', 'snap', 0);
-    await run(migration);
+    // How long it took is known by the cluster alone: nobody may have been there for most of it.
+    expect(await run(migration)).toMatchObject({ workedMs: 60_000 });
     expect(migration.target.requests).toEqual([]);
     expect(migration.read<RestoredFile>(migration.keys.restored('movies')).uuids).toEqual(['new']);
   });

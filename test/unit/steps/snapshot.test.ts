@@ -37,8 +37,10 @@ describe('taking the snapshot', () => {
 
   test('twice is once: a retry finds what its predecessor asked for', async () => {
     const { world, take } = await begun();
+    world.source.ending = (name, names) => aSnapshot(name, names, { startedAt: 5_000, endedAt: 65_000 });
     const first = await take();
-    expect(await take()).toEqual(first);
+    // How long it took is known by the cluster alone: nobody may have been there for most of it.
+    expect(await take()).toEqual({ ...first, workedMs: 60_000 });
     expect(world.source.calls).toHaveLength(2);
   });
 
