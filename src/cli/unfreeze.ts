@@ -10,6 +10,7 @@ import type { Store } from '../storage/store';
 import type { StepContext } from '../steps/context';
 import { digestOf, readBytes, readJson, requireJson } from '../steps/files';
 import {
+  blockedByUs,
   decideOutcome,
   indicesByName,
   standingOutcome,
@@ -159,9 +160,7 @@ async function tellOfLaterBlocks(
 ): Promise<void> {
   if (freeze === undefined) return;
   const infos = await indicesByName(source, signal);
-  const ours = freeze.record.indices.filter(
-    ({ name, uuid, blockedBefore }) => !blockedBefore && infos.get(name)?.uuid === uuid,
-  );
+  const ours = blockedByUs(freeze.record, infos);
   for (const name of await withWriteBlock(
     source,
     ours.map((index) => index.name),

@@ -10,7 +10,7 @@ import { assertMayAct } from './context';
 import type { StepContext } from './context';
 import { excludedIndices, without } from './exclusions';
 import { namesBelow, readBytes, readJson, requireJson } from './files';
-import { indicesByName, isUndone, standingOutcome, withWriteBlock } from './frozen-source';
+import { blockedByUs, indicesByName, isUndone, standingOutcome, withWriteBlock } from './frozen-source';
 import { fingerprintsOf } from './migration';
 import type { PlanFile, StepDeps } from './migration';
 import { adoptIndex, claimedIndices, claimLocation, releaseAll } from './ownership';
@@ -182,9 +182,7 @@ async function afterCommit(
   const claimant = { migration, firstRunId, store, work: plan.repository.work, targetUuid };
   const record = await requireJson<FreezeRecord>(store, files.record, signal);
   const excluded = await excludedIndices({ targetStore: store, keys }, signal);
-  const owned = without(record, excluded)
-    .indices.filter(({ blockedBefore }) => !blockedBefore)
-    .map(({ name }) => name);
+  const owned = blockedByUs(without(record, excluded)).map(({ name }) => name);
   const infos = await indicesByName(target, signal);
   // With strategy `alias` a round has its own names, and the plan of then says which index they are of.
   const isOpened = ({ name, uuids = [] }: ClaimedIndex) => {

@@ -212,6 +212,16 @@ function actionsFor(wanted: AliasPlan['wanted'], held: AliasesByIndex, planned: 
   return [...removals, ...additions];
 }
 
+/** Whose alias it is on the target, besides ours. `everywhere`: all aliases there, with the indices they point at. */
+export function strangersBehind(
+  alias: string,
+  everywhere: Readonly<Record<string, readonly string[]>>,
+  isOurs: (index: string) => boolean,
+): readonly string[] {
+  // An alias may be called `constructor`.
+  return Object.hasOwn(everywhere, alias) ? (everywhere[alias] ?? []).filter((index) => !isOurs(index)) : [];
+}
+
 function obstaclesTo(
   wanted: AliasPlan['wanted'],
   everywhere: Readonly<Record<string, readonly string[]>>,
@@ -223,9 +233,8 @@ function obstaclesTo(
   const obstacles: AliasObstacle[] = [];
   for (const [alias, places] of wanted) {
     const stands = (why: string) => obstacles.push({ alias, why: `alias '${alias}' ${why}` });
-    const strangers = (everywhere[alias] ?? []).filter(
-      (index) => !ours.has(index) && given.get(index)?.includes(alias) !== true,
-    );
+    const isOurs = (index: string) => ours.has(index) || given.get(index)?.includes(alias) === true;
+    const strangers = strangersBehind(alias, everywhere, isOurs);
     if (indexNames.has(alias)) stands('cannot be set: an index of that name exists on the target');
     if (strangers.length > 0) {
       stands(`already points at ${strangers.join(', ')} on the target, which this migration did not restore`);

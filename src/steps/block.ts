@@ -19,6 +19,7 @@ import { excludedIndices, heldRecord } from './exclusions';
 import { createJson, digestOf, readBytes, requireJson } from './files';
 import type { NamedIndices } from './frozen-source';
 import {
+  blockedByUs,
   BLOCK_TIMEOUT_MS,
   changedSince,
   clearWriteBlocks,
@@ -66,7 +67,7 @@ export async function writeFreezeRecord(
   return {
     digest: digestOf(bytes),
     indices: record.indices.length,
-    alreadyBlocked: record.indices.filter(({ blockedBefore }) => blockedBefore).length,
+    alreadyBlocked: record.indices.length - blockedByUs(record).length,
   };
 }
 
@@ -138,7 +139,7 @@ export async function blockWrites(deps: StepDeps, input: FreezeRef, context: Ste
     throw new WritesNotBlockedError(`This freeze was ${outcome.outcome} already: nothing is blocked any more`);
   }
   await refuseChanged(migration, record, context.signal);
-  const names = record.indices.filter(({ blockedBefore }) => !blockedBefore).map(({ name }) => name);
+  const names = blockedByUs(record).map(({ name }) => name);
   const method = await blockOrUndo(migration.source, names, context);
   const blockedAt = Date.now();
   await assertBlocked(
@@ -236,7 +237,7 @@ export async function unblockExcluded(deps: StepDeps, input: FreezeRef, context:
   const excluded = await excludedIndices(migration, context.signal);
   const infos = await indicesByName(source, context.signal);
   const left = record.indices.filter(({ name }) => excluded.has(name));
-  const ours = left.filter(({ name, uuid, blockedBefore }) => !blockedBefore && infos.get(name)?.uuid === uuid);
+  const ours = blockedByUs({ indices: left }, infos);
   await clearWriteBlocks(
     source,
     ours.map(({ name }) => name),
@@ -284,7 +285,7 @@ export async function differingBlocks(
   const infos = await indicesByName(source, signal);
   const changed = expect === 'blocked' ? changedSince(record, infos) : [];
   const same = record.indices.filter(({ name, uuid }) => infos.get(name)?.uuid === uuid);
-  const asked = same.filter(({ blockedBefore }) => expect === 'blocked' || !blockedBefore).map(({ name }) => name);
+  const asked = (expect === 'blocked' ? same : blockedByUs(record, infos)).map(({ name }) => name);
   const settings = asked.length === 0 ? {} : await source.settings(asked, signal);
   const word = expect === 'blocked' ? 'is not blocked for writes' : 'is still blocked for writes';
   const wrong = asked.filter((name) => showsBlock(settings[name]) !== (expect === 'blocked'));

@@ -8,7 +8,7 @@ import { assertMayAct } from './context';
 import type { StepContext } from './context';
 import { ourSnapshots } from './delete-snapshots';
 import { createJson, readJson, requireJson } from './files';
-import { indicesByName, showsBlock } from './frozen-source';
+import { blockedByUs, indicesByName, showsBlock } from './frozen-source';
 import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
 import { claimantOf, claimedIndices, releaseOwnership } from './ownership';
@@ -107,7 +107,7 @@ class CleaningUp {
     if (stopped === undefined) return;
     const { source, target, targetStore, keys } = migration;
     const record = await requireJson<FreezeRecord>(targetStore, keys.freeze(freeze.freeze).record, signal);
-    const frozen = record.indices.filter(({ blockedBefore }) => !blockedBefore).map(({ name }) => name);
+    const frozen = blockedByUs(record).map(({ name }) => name);
     this.holdsWrites = stopped.isDecided ? [] : stopped.blocked;
     this.remains.push(
       `A rollback was stopped ${stopped.isDecided ? 'after' : 'before'} it was decided, and neither side takes writes: ` +

@@ -45,6 +45,19 @@ export function changedSince({ indices }: NamedIndices, infos: ReadonlyMap<strin
   });
 }
 
+/**
+ * What the freeze blocks, and an undo opens: not what its owner had blocked before. With `infos`, without those that are
+ * gone or were re-created.
+ */
+export function blockedByUs(
+  { indices }: Pick<FreezeRecord, 'indices'>,
+  infos?: ReadonlyMap<string, IndexInfo>,
+): readonly FrozenIndex[] {
+  return indices.filter(
+    ({ name, uuid, blockedBefore }) => !blockedBefore && (infos === undefined || infos.get(name)?.uuid === uuid),
+  );
+}
+
 /** What stands in `outcome.json`; undefined while the freeze is undecided. */
 export function standingOutcome(
   store: Store,
@@ -103,13 +116,14 @@ export async function undoRecord(
   const { signal } = context;
   const record = await readJson<FreezeRecord>(store, keys.record, signal);
   if (record === undefined) return { unblocked: 0, leftBlocked: 0 };
-  const leftBlocked = record.indices.filter((index) => index.blockedBefore || keep(index)).length;
+  const opens = (index: FrozenIndex) => !keep(index);
+  const leftBlocked = record.indices.length - blockedByUs(record).filter(opens).length;
   const done = await readJson<UnblockResult>(store, undoneKey(keys), signal);
   if (done !== undefined) return { unblocked: done.unblocked, leftBlocked };
   await refuseOtherCluster(source, record, signal);
   const infos = await indicesByName(source, signal);
-  const ours = record.indices
-    .filter((index) => !index.blockedBefore && !keep(index) && infos.get(index.name)?.uuid === index.uuid)
+  const ours = blockedByUs(record, infos)
+    .filter(opens)
     .map(({ name }) => name);
   await clearWriteBlocks(source, ours, context);
   const result = { unblocked: ours.length, leftBlocked };

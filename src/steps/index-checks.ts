@@ -5,6 +5,7 @@ import { aliasFaults, resolvePatterns } from '../domain/patterns';
 import { nameOnTarget, namingFaults, roundOf } from '../domain/target-names';
 import type { Naming } from '../domain/target-names';
 import type { Cluster, ClusterInfo, FlatSettings, IndexInfo } from '../elasticsearch/cluster';
+import { strangersBehind } from './alias-plan';
 import type { Findings } from './findings';
 import { indexKey, readIndexOwner, refusal } from './ownership';
 import type { Claimant } from './ownership';
@@ -145,9 +146,7 @@ export function checkAliases(
   const isOurs = (index: string) =>
     ours.has(plan.restore.strategy === 'alias' ? (roundOf(index)?.name ?? index) : index);
   for (const [alias, places] of Object.entries(coming)) {
-    const strangers = (Object.hasOwn(there.aliases, alias) ? (there.aliases[alias] ?? []) : []).filter(
-      (index) => !isOurs(index),
-    );
+    const strangers = strangersBehind(alias, there.aliases, isOurs);
     // A moved index of that name has been refused by name already.
     if (there.indices.has(alias) && !ours.has(alias)) {
       findings.refuse('target', alias, {

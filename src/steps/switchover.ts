@@ -7,7 +7,7 @@ import { assertMayAct } from './context';
 import type { StepContext } from './context';
 import { roundScope } from './exclusions';
 import { requireJson } from './files';
-import { BLOCK_TIMEOUT_MS, indicesByName, removeWriteBlocks, standingOutcome } from './frozen-source';
+import { blockedByUs, BLOCK_TIMEOUT_MS, indicesByName, removeWriteBlocks, standingOutcome } from './frozen-source';
 import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
 import { claimantOf, requireOwnIndex } from './ownership';
@@ -29,7 +29,7 @@ export async function unblockTarget(deps: StepDeps, input: SwitchInput, context:
   await assertRestoredByUs(migration, names.map(onTarget), context.signal);
   const { record: key } = migration.keys.freeze(input.freeze);
   const record = await requireJson<FreezeRecord>(migration.targetStore, key, context.signal);
-  const frozenByUs = new Set(record.indices.filter(({ blockedBefore }) => !blockedBefore).map(({ name }) => name));
+  const frozenByUs = new Set(blockedByUs(record).map(({ name }) => name));
   const opened = names.filter((name) => frozenByUs.has(name)).map(onTarget);
   await recordSwitch(migration, input, opened, context.signal);
   await removeWriteBlocks(migration.target, opened, context);
