@@ -45,7 +45,8 @@ export const DESCRIPTIONS = {
     'While watching, after the switchover: {"acceptLosing","who","why"}. Blocks the target, asks for exactly the number of operations it took, and opens the source again.',
   status: 'Phase, progress, forecast, and what the operator can do now.',
   setLimits:
-    'Transfer speed from now on, as the plan\'s limits: {"bytesPerSecond","byHour"}; {} lifts them. Running copies follow.',
+    'Speed from now on, as the plan\'s limits: {"bytesPerSecond","byHour"} of transfers, {"verifyDocumentsPerSecond"}; ' +
+    '{} lifts them. What runs follows.',
   limits: 'Internal: the limits that set-limits gave.',
   quiescent: 'Internal: the lease proved that no write is in flight.',
   openExcluded: 'Internal: the parent asks the lease to unblock what was excluded.',

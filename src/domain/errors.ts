@@ -54,10 +54,16 @@ export class UnavailableError extends MigrationError {
   override readonly retryable = true;
   /** What the server asked for (Retry-After), in milliseconds. */
   readonly retryAfterMs: number | undefined;
+  /** It has too much to do, and has not begun what was asked: the same request may be sent again. */
+  readonly isRejected: boolean;
 
-  constructor(message: string, options: MigrationErrorOptions & { readonly retryAfterMs?: number } = {}) {
+  constructor(
+    message: string,
+    options: MigrationErrorOptions & { readonly retryAfterMs?: number; readonly isRejected?: boolean } = {},
+  ) {
     super(message, options);
     this.retryAfterMs = options.retryAfterMs;
+    this.isRejected = options.isRejected ?? false;
   }
 }
 

@@ -123,8 +123,13 @@ export function parseLimits(raw: unknown): TransferLimits {
   return landedLimits(read.value);
 }
 
-function landedLimits({ bytesPerSecond: always, byHour }: z.output<typeof transferLimits>): TransferLimits {
-  return { ...(always === undefined ? {} : { bytesPerSecond: always }), ...(byHour === undefined ? {} : { byHour }) };
+function landedLimits(given: z.output<typeof transferLimits>): TransferLimits {
+  const { bytesPerSecond: always, byHour, verifyDocumentsPerSecond } = given;
+  return {
+    ...(always === undefined ? {} : { bytesPerSecond: always }),
+    ...(byHour === undefined ? {} : { byHour }),
+    ...(verifyDocumentsPerSecond === undefined ? {} : { verifyDocumentsPerSecond }),
+  };
 }
 
 function throttlesOf(given: z.output<typeof limits>): Throttles {
@@ -341,6 +346,11 @@ const runningLimits = {
     .length(24, { error: 'must hold 24 items, one for each hour of the day in UTC' })
     .optional()
     .describe('By the hour of the day in UTC, in place of bytesPerSecond; null leaves bytesPerSecond.'),
+  verifyDocumentsPerSecond: z
+    .int({ error: 'must be a whole number of documents' })
+    .min(1)
+    .optional()
+    .describe('Of verification, for each cluster: documents that are read to be compared. It lengthens the freeze.'),
 };
 
 /** The clusters' own, each per node; unset, Elasticsearch keeps to 40 MB/s. In force from the start of a migration to its end. */

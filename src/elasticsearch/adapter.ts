@@ -292,9 +292,10 @@ class HttpCluster implements OpenedCluster {
     shard: number,
     size: number,
     signal: AbortSignal,
+    turn?: port.Turn,
   ): AsyncGenerator<readonly port.Document[]> {
     const preference = await this.preferenceFor(shard, signal);
-    yield* readPages(this.http, { name, preference }, size, signal);
+    yield* readPages(this.http, { name, preference }, size, signal, turn);
   }
 
   async search(names: readonly string[], body: object, signal: AbortSignal): Promise<port.SearchAnswer> {

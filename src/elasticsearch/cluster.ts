@@ -100,8 +100,17 @@ export interface Cluster {
     size: number,
     signal: AbortSignal,
   ): Promise<readonly Document[]>;
-  /** Every document of one shard by pages of `size`, by a scroll, which ends with the iteration. */
-  documentPages(name: string, shard: number, size: number, signal: AbortSignal): AsyncIterable<readonly Document[]>;
+  /**
+   * Every document of one shard by pages of `size`, by a scroll, which ends with the iteration. Each page is asked for in
+   * its `turn`, by default at once.
+   */
+  documentPages(
+    name: string,
+    shard: number,
+    size: number,
+    signal: AbortSignal,
+    turn?: Turn,
+  ): AsyncIterable<readonly Document[]>;
   /** `POST names/_search` with that body; every hit is counted. At most as many names as fit one request. */
   search(names: readonly string[], body: object, signal: AbortSignal): Promise<SearchAnswer>;
 
@@ -204,6 +213,9 @@ export interface RepositoryDefinition {
   /** Values among the settings that no message may quote; never sent beside them. */
   readonly secrets?: readonly string[];
 }
+
+/** Makes a request when its turn has come, and again where the cluster rejected it. */
+export type Turn = <T>(request: () => Promise<T>) => Promise<T>;
 
 export interface SnapshotInfo {
   readonly name: string;

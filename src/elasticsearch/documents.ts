@@ -1,7 +1,7 @@
 import { isLosslessNumber, parse } from 'lossless-json';
 import { ConfigurationError, UnavailableError } from '../domain/errors';
 import type { Reached } from './answers';
-import type { Document, SearchAnswer } from './cluster';
+import type { Document, SearchAnswer, Turn } from './cluster';
 import type { Attempt, Call, Http } from './http';
 import { encodeName, nameGroups } from './paths';
 
@@ -39,26 +39,30 @@ export async function readAfter(
   return documentsIn(await ask(http, { method: 'POST', path: searchOf(place), body }, signal));
 }
 
-/** Every document of a shard, page by page. The scroll is given back also when the reader stops early. */
+/**
+ * Every document of a shard, page by page. The scroll is given back also when the reader stops early. A page that was
+ * rejected has not been begun: of one shard it is queried and fetched as one task, so the scroll stands where it stood.
+ */
 export async function* readPages(
   http: Http,
   place: { readonly name: string; readonly preference: string },
   size: number,
   signal: AbortSignal,
+  turn: Turn = (request) => request(),
 ): AsyncGenerator<readonly Document[]> {
   const first: Call = {
     method: 'POST',
     path: `${searchOf(place)}&scroll=${SCROLL_FOR}`,
     body: { size, version: true, sort: ['_doc'] },
   };
-  let answer = await ask(http, first, signal);
+  let answer = await turn(() => ask(http, first, signal));
   try {
     for (;;) {
       const page = documentsIn(answer);
       if (page.length === 0) return;
       yield page;
       const body = { scroll: SCROLL_FOR, scroll_id: text(answer['_scroll_id']) };
-      answer = await ask(http, { method: 'POST', path: '/_search/scroll', body }, signal);
+      answer = await turn(() => ask(http, { method: 'POST', path: '/_search/scroll', body }, signal));
     }
   } finally {
     const body = { scroll_id: [text(answer['_scroll_id'])] };

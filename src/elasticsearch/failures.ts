@@ -72,6 +72,7 @@ export function errorOf(refusal: Refusal, subject: Subject): MigrationError {
     return new UnavailableError(`The cluster cannot do this now: ${reason}`, {
       ...options,
       ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+      isRejected: isRejected(refusal),
     });
   }
   if (status < 400) {
@@ -90,6 +91,11 @@ function isDenied({ status, type }: Refusal): boolean {
 function isPassing({ status, type }: Refusal): boolean {
   if ([408, 429, 502, 503, 504].includes(status) || (type !== undefined && PASSING.has(type))) return true;
   return status >= 500 && (type === undefined || !FINAL.has(type));
+}
+
+/** A full queue, or a service in front of the cluster. A circuit breaker, also 429 since 7.0, may trip over the answer. */
+function isRejected({ status, type }: Refusal): boolean {
+  return status === 429 && type !== 'circuit_breaking_exception';
 }
 
 /**

@@ -3,11 +3,13 @@ import { compareContents, mergeSlices, SliceComparison } from '../domain/content
 import type { DocumentFacts, Side, SliceFacts } from '../domain/contents';
 import type { Fingerprint, LedgerRow } from '../domain/ledger';
 import type { RoundKeys } from '../domain/names';
-import type { Cluster, Document } from '../elasticsearch/cluster';
+import type { Cluster, Document, Turn } from '../elasticsearch/cluster';
 import { inParallel, mapInParallel } from '../storage/parallel';
 import type { Store } from '../storage/store';
 import type { Telling } from './context';
 import { createJson, readJson } from './files';
+import type { RunningPace } from './limits';
+import { Reading } from './reading';
 
 /** Documents of source and target by id, routing, version and `_source`: a sample, or all of them. */
 
@@ -17,6 +19,7 @@ export interface ContentsInput {
   /** Types count where both sides have them: before 7.0. */
   readonly typed: boolean;
   readonly indices: readonly ComparedIndex[];
+  readonly pace: Pick<RunningPace, 'read' | 'documentsPerSecond'>;
 }
 
 /** An index that is open on both sides. */
@@ -54,18 +57,24 @@ const INFLATION = 3;
  */
 export async function sampleDocuments(input: ContentsInput, seed: string, context: Telling): Promise<LedgerRow[]> {
   const probes = Math.min(PROBES_AT_MOST, Math.max(1, Math.floor(PROBES_OF_ALL / input.indices.length)));
+  const reading = new Reading(input.pace, context, INDICES_AT_ONCE);
   const rows = await mapInParallel(input.indices, INDICES_AT_ONCE, context.signal, async (index, signal) => {
     const [fromSource, fromTarget] = await Promise.all(
-      (['source', 'target'] as const).map((side) => chosenIds(input[side], index, index[side], probes, seed, signal)),
+      (['source', 'target'] as const).map((side) => {
+        const read: Read = (shard, after, size) =>
+          reading.read(side, size, signal, () =>
+            input[side].documentsAfter(index[side].name, shard, after, size, signal),
+          );
+        return chosenIds(read, index, index[side], probes, seed);
+      }),
     );
     const ids = [...new Set([...(fromSource ?? []), ...(fromTarget ?? [])])];
     const comparison = new SliceComparison();
     for (let from = 0; from < ids.length; from += IDS_AT_ONCE) {
       const some = ids.slice(from, from + IDS_AT_ONCE);
-      const [left, right] = await Promise.all([
-        input.source.documentsById(index.source.name, some, signal),
-        input.target.documentsById(index.target.name, some, signal),
-      ]);
+      const look = (side: Side) =>
+        reading.read(side, some.length, signal, () => input[side].documentsById(index[side].name, some, signal));
+      const [left, right] = await Promise.all([look('source'), look('target')]);
       comparison.add('source', left.map(factsOf(input.typed)));
       comparison.add('target', right.map(factsOf(input.typed)));
     }
@@ -77,21 +86,23 @@ export async function sampleDocuments(input: ContentsInput, seed: string, contex
   return rows.flat();
 }
 
+/** At most `size` documents of a shard of one side, behind the one numbered `after`. */
+type Read = (shard: number, after: number | undefined, size: number) => Promise<readonly Document[]>;
+
 /** Ids of the documents at so many places of one side. */
 async function chosenIds(
-  cluster: Cluster,
+  read: Read,
   { name: index, shards }: ComparedIndex,
-  { name, documents, segments }: SideFacts,
+  { documents, segments }: SideFacts,
   probes: number,
   seed: string,
-  signal: AbortSignal,
 ): Promise<string[]> {
   if (documents === 0) return [];
-  const read = ({ shard, after, size }: Place) => cluster.documentsAfter(name, shard, after, size, signal);
-  const found = (await Promise.all(placesIn(index, shards, segments, probes, seed).map(read))).flat();
+  const places = placesIn(index, shards, segments, probes, seed);
+  const found = (await Promise.all(places.map(({ shard, after, size }) => read(shard, after, size)))).flat();
   // Every place may lie among deleted or nested documents: then the first live ones of any shard.
   for (let shard = 0; found.length === 0 && shard < shards; shard += 1) {
-    found.push(...(await read({ shard, after: undefined, size: PROBE })));
+    found.push(...(await read(shard, undefined, PROBE)));
   }
   return found.map(({ id }) => id);
 }
@@ -144,11 +155,12 @@ export async function compareAllDocuments(
     context.progress({ step: 'comparing documents', done, of: slices.length, documents });
   };
   tell();
+  const reading = new Reading(input.pace, context, SLICES_AT_ONCE);
   await inParallel(slices, SLICES_AT_ONCE, context.signal, async (slice, either, number) => {
     const key = files.keys.slice(files.pass, number);
     slice.facts = await readJson<SliceFacts>(files.store, key, either);
     if (slice.facts === undefined) {
-      slice.facts = await compareSlice(input, slice.index, slice.shard, tell, either);
+      slice.facts = await compareSlice({ ...input, reading }, slice.index, slice.shard, tell, either);
       await createJson(files.store, key, slice.facts, either);
     }
     done += 1;
@@ -160,9 +172,13 @@ export async function compareAllDocuments(
   });
 }
 
+interface SliceInput extends Pick<ContentsInput, 'source' | 'target' | 'typed'> {
+  readonly reading: Reading;
+}
+
 /** In one reading where the two sides come in about the same order, else a part of the ids with each reading. */
 export async function compareSlice(
-  input: ContentsInput,
+  input: SliceInput,
   index: ComparedIndex,
   shard: number,
   tell: (read: number) => void,
@@ -183,7 +199,7 @@ export async function compareSlice(
 
 /** Page by page in turns, so that neither side runs ahead. False when too many documents wait for their partner. */
 async function readBoth(
-  input: ContentsInput,
+  input: SliceInput,
   index: ComparedIndex,
   shard: number,
   comparison: SliceComparison,
@@ -191,9 +207,12 @@ async function readBoth(
   tell: (read: number) => void,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const size = pageSize(Math.max(index.source.bytesPerDocument, index.target.bytesPerDocument));
-  const pages = (side: Side) =>
-    input[side].documentPages(index[side].name, shard, size, signal)[Symbol.asyncIterator]();
+  const { reading } = input;
+  const size = reading.pageSize(pageSize(Math.max(index.source.bytesPerDocument, index.target.bytesPerDocument)));
+  const pages = (side: Side) => {
+    const turn: Turn = (request) => reading.read(side, size, signal, request);
+    return input[side].documentPages(index[side].name, shard, size, signal, turn)[Symbol.asyncIterator]();
+  };
   const readers = { source: pages('source'), target: pages('target') };
   const ended = { source: false, target: false };
   try {

@@ -4,7 +4,8 @@ import type { TransferLimits } from '../domain/limits';
 import type { WriteLimitsInput } from '../domain/exchange';
 import { WorkKeys } from '../domain/names';
 import { parseLimits } from '../domain/plan';
-import { Pace } from '../storage';
+import type { Side } from '../domain/contents';
+import { Bucket, Pace } from '../storage';
 import type { Store } from '../storage';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
@@ -12,8 +13,8 @@ import { readJson, writeJson } from './files';
 import type { StepDeps } from './migration';
 
 /**
- * Limits that change while copies run. `set-limits` writes `limits.json`; every process that copies for the migration
- * reads it again and again, and what waits follows at once. Each migration of a process has a pace of its own, so the
+ * Limits that change while copies and verifications run. `set-limits` writes `limits.json`; every process that copies for
+ * the migration, or verifies it, reads it again and again, and what waits follows at once. Each migration of a process has a pace of its own, so the
  * limits of one do not slow another; each process keeps to them by itself.
  */
 
@@ -51,6 +52,14 @@ export interface LimitedCopy {
   readonly waiting: () => void;
 }
 
+/** What is in force while a copy or a verification runs. */
+export interface RunningPace extends Pick<Pace, 'take'> {
+  /** Resolves when so many documents of a cluster may be read. Rejects with the signal's reason. */
+  read(side: Side, documents: number, signal: AbortSignal): Promise<void>;
+  /** Of each cluster; undefined where there is no limit. */
+  documentsPerSecond(): number | undefined;
+}
+
 /** The paces of one process, by migration. Read again only while a copy of the migration runs. */
 export class LiveLimits {
   readonly #known = new Map<string, LivePace>();
@@ -64,7 +73,7 @@ export class LiveLimits {
   async during<T>(
     migration: LimitedMigration,
     limited: LimitedCopy,
-    copy: (pace: Pick<Pace, 'take'>) => Promise<T>,
+    copy: (pace: RunningPace) => Promise<T>,
   ): Promise<T> {
     const { prefix } = migration.keys;
     let live = this.#known.get(prefix);
@@ -76,6 +85,7 @@ export class LiveLimits {
 /** Outlives its copies: what was taken in advance is paid for by the next one. */
 class LivePace {
   readonly #pace = new Pace();
+  readonly #documents: Readonly<Record<Side, Bucket>> = { source: new Bucket(), target: new Bucket() };
   #limits: TransferLimits = {};
   #readAt = -Infinity;
   #copies = 0;
@@ -86,7 +96,7 @@ class LivePace {
   async during<T>(
     migration: LimitedMigration,
     limited: LimitedCopy,
-    copy: (pace: Pick<Pace, 'take'>) => Promise<T>,
+    copy: (pace: RunningPace) => Promise<T>,
   ): Promise<T> {
     if (performance.now() - this.#readAt >= this.readEveryMs) await this.#read(migration, limited.signal);
     this.#copies += 1;
@@ -95,7 +105,7 @@ class LivePace {
       void this.#readOn(migration, this.#watch.signal);
     }
     try {
-      return await copy({ take: (bytes, requests, signal) => this.#take(bytes, requests, signal, limited) });
+      return await copy(this.#running(limited));
     } finally {
       this.#copies -= 1;
       if (this.#copies === 0) {
@@ -105,10 +115,21 @@ class LivePace {
     }
   }
 
-  async #take(bytes: number, requests: number, signal: AbortSignal, { waiting }: LimitedCopy): Promise<void> {
-    if (!this.#pace.isLimited) return;
-    const timer = setInterval(waiting, SAY_WAITING_EVERY_MS);
-    await this.#pace.take(bytes, requests, signal).finally(() => clearInterval(timer));
+  #running({ waiting }: LimitedCopy): RunningPace {
+    const saying = (turn: Promise<void>) => {
+      const timer = setInterval(waiting, SAY_WAITING_EVERY_MS);
+      return turn.finally(() => clearInterval(timer));
+    };
+    return {
+      take: async (bytes, requests, signal) => {
+        if (this.#pace.isLimited) await saying(this.#pace.take(bytes, requests, signal));
+      },
+      read: async (side, documents, signal) => {
+        const bucket = this.#documents[side];
+        if (!bucket.isFree()) await saying(bucket.take(documents, signal));
+      },
+      documentsPerSecond: () => this.#documents.source.perSecond,
+    };
   }
 
   /** Never rejects. */
@@ -131,5 +152,6 @@ class LivePace {
   #apply(): void {
     const bytesPerSecond = limitInForce(this.#limits, Date.now());
     this.#pace.set(bytesPerSecond === undefined ? {} : { bytesPerSecond });
+    for (const bucket of Object.values(this.#documents)) bucket.perSecond = this.#limits.verifyDocumentsPerSecond;
   }
 }

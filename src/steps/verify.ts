@@ -82,7 +82,7 @@ export async function verify(deps: StepDeps, input: RoundRef, context: StepConte
       compareNowOrThen(name, source.get(name), target.get(name), taken, expectations(round, name, aliases)),
     ),
     ...homelessObstacles(aliases, names.map(onTarget)),
-    ...(await documentRows(level, round, { source, target }, pass, telling)),
+    ...(await documentRows(deps, level, round, { source, target }, pass, telling)),
     ...(await runGoldenQueries(
       migration,
       await queriesLeft(migration, names, context),
@@ -246,6 +246,7 @@ function countAll(cluster: Cluster, names: readonly string[], context: Telling):
 
 /** None for level `counts`, and for an index that is missing on a side, which has its row. */
 async function documentRows(
+  deps: StepDeps,
   level: Level,
   { migration, keys, names, manifest, manifestOf }: Round,
   facts: Readonly<Record<Side, ReadonlyMap<string, NamedFacts>>>,
@@ -254,7 +255,7 @@ async function documentRows(
 ): Promise<LedgerRow[]> {
   if (level === 'counts') return [];
   const { clusters } = migration;
-  const input: ContentsInput = {
+  const contents: Omit<ContentsInput, 'pace'> = {
     source: migration.source,
     target: migration.target,
     typed: showsTypes(clusters.source) && showsTypes(clusters.target),
@@ -265,8 +266,15 @@ async function documentRows(
       return [{ name, shards, source: sideFacts(source), target: sideFacts(target) }];
     }),
   };
-  if (level === 'counts+sample') return sampleDocuments(input, manifest.snapshot.uuid, telling);
-  return compareAllDocuments(input, { store: migration.targetStore, keys, pass }, telling);
+  const limited = {
+    signal: telling.signal,
+    waiting: () => telling.progress({ step: 'waiting for limits.verifyDocumentsPerSecond' }),
+  };
+  return deps.limits.during(migration, limited, (pace) => {
+    const input = { ...contents, pace };
+    if (level === 'counts+sample') return sampleDocuments(input, manifest.snapshot.uuid, telling);
+    return compareAllDocuments(input, { store: migration.targetStore, keys, pass }, telling);
+  });
 }
 
 function sideFacts({ name, documents, segments, bytes }: NamedFacts) {

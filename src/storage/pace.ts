@@ -15,8 +15,8 @@ export class Pace {
   readonly #requests: Bucket;
 
   constructor(limits: Limits = {}, now: () => number = Date.now) {
-    this.#bytes = new Bucket(now);
-    this.#requests = new Bucket(now);
+    this.#bytes = new Bucket({ ...CLOCK, now });
+    this.#requests = new Bucket({ ...CLOCK, now });
     this.set(limits);
   }
 
@@ -37,15 +37,24 @@ export class Pace {
   }
 }
 
-class Bucket {
+/** Epoch or monotonic milliseconds, and a pause of so many. */
+export interface Clock {
+  readonly now: () => number;
+  readonly sleep: (ms: number) => Promise<unknown>;
+}
+
+const CLOCK: Clock = { now: Date.now, sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)) };
+
+/** Tokens of one kind, filled evenly. `perSecond` may be changed while somebody waits; undefined is no limit. */
+export class Bucket {
   perSecond: number | undefined;
   /** Negative when more was taken than there was: whoever comes next waits. A large blob is thus taken whole. */
   #tokens = 0;
   #filledAt: number;
   #queue: Promise<void> = Promise.resolve();
 
-  constructor(private readonly now: () => number) {
-    this.#filledAt = now();
+  constructor(private readonly clock: Clock = CLOCK) {
+    this.#filledAt = clock.now();
   }
 
   isFree(): boolean {
@@ -58,7 +67,7 @@ class Bucket {
       while (this.#fill() < 0) {
         signal.throwIfAborted();
         const missingMs = (-this.#tokens / this.perSecond!) * 1000;
-        await new Promise((resolve) => setTimeout(resolve, Math.min(LOOK_AGAIN_MS, Math.ceil(missingMs))));
+        await this.clock.sleep(Math.min(LOOK_AGAIN_MS, Math.ceil(missingMs)));
       }
       signal.throwIfAborted();
       this.#tokens -= amount;
@@ -69,7 +78,7 @@ class Bucket {
 
   /** Tokens there are now; none are counted where there is no limit. */
   #fill(): number {
-    const now = this.now();
+    const now = this.clock.now();
     const passedSeconds = (now - this.#filledAt) / 1000;
     this.#filledAt = now;
     if (this.perSecond === undefined) return (this.#tokens = 0);

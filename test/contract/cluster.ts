@@ -5,6 +5,7 @@ import type { MigrationError } from '../../src/domain/errors';
 import { patternsOf } from '../../src/domain/definitions';
 import type { Definition } from '../../src/domain/definitions';
 import { ConfigurationError, UnavailableError, WritesNotBlockedError } from '../../src/domain/errors';
+import { WorkKeys } from '../../src/domain/names';
 import { CALLS } from '../../src/elasticsearch/calls';
 import type { CallName, NeededCall } from '../../src/elasticsearch/calls';
 import type {
@@ -15,6 +16,9 @@ import type {
   ShardRecovery,
   SnapshotInfo,
 } from '../../src/elasticsearch/cluster';
+import { compareAllDocuments } from '../../src/steps/compare-documents';
+import { Bucket } from '../../src/storage';
+import { MemoryStore } from '../support/memory-store';
 
 export interface OpenedCluster {
   readonly cluster: Cluster;
@@ -601,6 +605,40 @@ export function describeCluster(name: string, open: () => Promise<OpenedCluster>
         expect(await after(undefined, 3)).toEqual(order.slice(0, 3));
         expect(await after(1, 100)).toEqual(order.slice(2));
         expect(await after(1_000, 5)).toEqual([]);
+      });
+
+      test('are compared no faster than a limit, which holds for every request', async () => {
+        await filled('paced', 2, 60);
+        const queries = async () => {
+          const { indices: all } = (await must('GET', '/paced/_stats/search')) as {
+            indices: Record<string, { primaries: { search: { query_total: number } } }>;
+          };
+          return all['paced']?.primaries.search.query_total ?? 0;
+        };
+        // What the limiter would sleep passes at once.
+        let now = 0;
+        const bucket = new Bucket({ now: () => now, sleep: async (ms) => void (now += ms) });
+        bucket.perSecond = 20;
+        let [requests, documents] = [0, 0];
+        const read = async (_: unknown, wanted: number, signal: AbortSignal) => {
+          await bucket.take(wanted, signal);
+          expect(documents).toBeLessThanOrEqual((20 * now) / 1_000 + 5);
+          requests += 1;
+          documents += wanted;
+        };
+        const side = { name: 'paced', documents: 60, segments: [], bytesPerDocument: 100_000 };
+        const before = await queries();
+        const rows = await compareAllDocuments(
+          {
+            ...{ source: cluster, target: cluster, typed: true, pace: { read, documentsPerSecond: () => 20 } },
+            indices: [{ name: 'paced', shards: 2, source: side, target: side }],
+          },
+          { store: new MemoryStore(), keys: new WorkKeys('work').round(1, 1), pass: 'one' },
+          { signal: NEVER, progress: () => undefined },
+        );
+        expect(rows).toMatchObject([{ verdict: 'pass', source: expect.stringContaining('60') as string }]);
+        expect(documents).toBeGreaterThanOrEqual(120);
+        expect(await queries()).toBe(before + requests);
       });
 
       test('a reader who stops early leaves no scroll behind', async () => {

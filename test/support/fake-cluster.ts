@@ -19,6 +19,7 @@ import type {
   ShardRecovery,
   ShardStats,
   SnapshotInfo,
+  Turn,
   WriteTask,
 } from '../../src/elasticsearch/cluster';
 
@@ -332,10 +333,16 @@ export class FakeCluster implements Cluster {
     );
   }
 
-  async *documentPages(name: string, shard: number, size: number): AsyncGenerator<readonly Document[]> {
+  async *documentPages(
+    name: string,
+    shard: number,
+    size: number,
+    _signal?: AbortSignal,
+    turn: Turn = (request) => request(),
+  ): AsyncGenerator<readonly Document[]> {
     const all = shard === 0 ? (this.documentsOf[name] ?? []) : [];
     for (let from = 0; from < all.length; from += size) {
-      yield await this.doing('documentPages', () => all.slice(from, from + size));
+      yield await turn(() => this.doing('documentPages', () => all.slice(from, from + size)));
     }
   }
 

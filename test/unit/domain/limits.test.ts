@@ -19,6 +19,10 @@ describe('limits', () => {
     expect(limitText({ bytesPerSecond: 20 * 1024 * 1024 }, 0)).toBe('20 MiB/s');
     expect(limitText({ byHour }, at('14:30:00'))).toBe('5 MiB/s at 14 h UTC (byHour)');
     expect(limitText({ byHour }, at('03:00:00'))).toBe('none at 3 h UTC (byHour)');
+    expect(limitText({ verifyDocumentsPerSecond: 500 }, 0)).toBe('verification 500 documents/s');
+    expect(limitText({ bytesPerSecond: 1024 ** 2, verifyDocumentsPerSecond: 5 }, 0)).toBe(
+      '1 MiB/s, verification 5 documents/s',
+    );
   });
 
   test('that are sent are those of the plan, field by field', () => {

@@ -12,6 +12,7 @@ import { aContext } from './world';
 
 const { signal } = new AbortController();
 const NAME = '5.6.16-rounds';
+const UNPACED = { read: async () => undefined, documentsPerSecond: () => undefined };
 
 async function planned(name = NAME, snapshot = 'round-0') {
   const recorded = await Recorded.begin(name, snapshot);
@@ -116,7 +117,9 @@ describe('copying a unit', () => {
     const { round } = await planned();
     let paced = 0;
     const take = async (bytes: number) => void (paced += bytes);
-    const during = jest.spyOn(LiveLimits.prototype, 'during').mockImplementation((_, __, copy) => copy({ take }));
+    const during = jest
+      .spyOn(LiveLimits.prototype, 'during')
+      .mockImplementation((_, __, copy) => copy({ ...UNPACED, take }));
     await round.transfer();
     during.mockRestore();
     const { sendBytes } = await round.planned();

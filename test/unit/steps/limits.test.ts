@@ -38,6 +38,22 @@ describe('limits that change while copies run', () => {
     });
   });
 
+  test('a verification that runs follows its own limit on each cluster, and no transfer waits for it', async () => {
+    const store = new MemoryStore();
+    const migration = aMigration(store, 'run-1', { verifyDocumentsPerSecond: 100 });
+    await new LiveLimits(EVERY_MS).during(migration, limited, async (pace) => {
+      expect(pace.documentsPerSecond()).toBe(100);
+      await pace.take(1e12, 1, limited.signal);
+      await pace.read('source', 1e6, limited.signal);
+      await pace.read('target', 1e6, limited.signal);
+      const next = pace.read('source', 1, limited.signal);
+      expect(await soon(next)).toBe('waits');
+      say(store, migration, {});
+      await next;
+      expect(pace.documentsPerSecond()).toBeUndefined();
+    });
+  });
+
   test('a limit that is sent slows what runs', async () => {
     const store = new MemoryStore();
     const migration = aMigration(store);
