@@ -81,7 +81,7 @@ export interface ScopeInput extends RoundRef {
 }
 export interface ScopeResult {
   readonly indices: number;
-  /** Sentences: what joined or left since `previous`, at most 10. */
+  /** Sentences: what joined or left since `previous`, and what is to be known of what joined, at most 10. */
   readonly changes: readonly string[];
   /** Digest over names, uuids and shard counts: equal digests mean the same scope. */
   readonly digest: string;

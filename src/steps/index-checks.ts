@@ -133,12 +133,16 @@ export async function checkIndices(
 /** Set by a cluster itself when a disk is beyond the watermark `flood_stage`. */
 const FLOOD_BLOCK = 'read_only_allow_delete';
 
-/** What would be found in the freeze only: aliases of the source that cannot be set on the target, or not as they were. */
+/**
+ * What would be found in the freeze only: aliases of the source that cannot be set on the target, or not as they were.
+ * With `only`, those of these indices.
+ */
 export function checkAliases(
   plan: ResolvedPlan,
   { indices, aliases }: Pick<MatchingIndices, 'indices' | 'aliases'>,
   there: TargetSurvey,
   findings: Findings,
+  only?: ReadonlySet<string>,
 ): void {
   const moved = new Set(indices.map(({ name }) => name));
   const coming = aliasesToCome(plan, [...moved], aliases);
@@ -146,6 +150,7 @@ export function checkAliases(
   const isOurs = (index: string) =>
     ours.has(plan.restore.strategy === 'alias' ? (roundOf(index)?.name ?? index) : index);
   for (const [alias, places] of Object.entries(coming)) {
+    if (only !== undefined && !places.some((index) => only.has(index))) continue;
     const strangers = strangersBehind(alias, there.aliases, isOurs);
     // A moved index of that name has been refused by name already.
     if (there.indices.has(alias) && !ours.has(alias)) {

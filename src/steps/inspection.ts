@@ -17,7 +17,7 @@ import type { AskedBucket } from './bucket-checks';
 import type { StepContext } from './context';
 import { checkDefinitions } from './definition-checks';
 import { Findings } from './findings';
-import { checkAliases, checkIndices, matchingIndices } from './index-checks';
+import { matchingIndices } from './index-checks';
 import type { MatchingIndices } from './index-checks';
 import {
   checkRegistrations,
@@ -28,8 +28,8 @@ import {
 } from './location-checks';
 import type { StepDeps } from './migration';
 import type { Claimant } from './ownership';
-import { checkNeeds } from './index-needs';
-import { checkCalls, checkDataStreams, checkRoom, checkSlowIndices } from './surroundings';
+import { checkJoining } from './joining-checks';
+import { checkCalls, checkRoom } from './surroundings';
 
 /** The one list of checks, for the first step of a migration and for `snapferry check`. */
 
@@ -217,11 +217,8 @@ class Checks {
       const found = { indices, excluded, estimate: this.estimate(indices) };
       if (targetInfo === undefined) return found;
       const ends = { ...this.ends, targetInfo, naming: plan.restore, claimant: this.claimant(targetInfo) };
-      const { settings, there } = await checkIndices(indices, ends, findings, context.signal);
-      checkAliases(plan, matching, there, findings);
-      await checkDataStreams(plan, source, indices, findings, context.signal);
-      await checkSlowIndices(plan, source, indices, findings, context.signal);
-      await checkNeeds(plan, indices, settings, this.ends, findings, context.signal);
+      const joining = { plan, matching, indices, isBeginning: true };
+      const { settings } = await checkJoining(joining, ends, findings, context.signal);
       const lacks = await checkDefinitions(indices, settings, this.ends, findings, context.signal);
       await checkRoom(plan, indices, ends.target, findings, context.signal);
       return { ...found, lacks };

@@ -5,12 +5,14 @@ import type { StepContext } from './context';
 import { excludedIndices, without } from './exclusions';
 import { createJson, readJson, requireJson } from './files';
 import { Findings } from './findings';
-import { checkIndices, matchingIndices, scoped } from './index-checks';
+import { matchingIndices, scoped } from './index-checks';
+import { checkJoining } from './joining-checks';
 import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
 import { claimantOf, claimIndex } from './ownership';
 import { inParallel } from '../storage/parallel';
 import { scopeDigest } from './scope-digest';
+import { checkRoom } from './surroundings';
 import type { ScopedIndex, ScopeFile } from './work-files';
 
 const CLAIMS_AT_ONCE = 16;
@@ -58,15 +60,22 @@ async function resolve(
   const known = new Map((previous?.indices ?? []).map((index) => [index.name, index]));
   const joining = indices.filter(({ name }) => !known.has(name));
   checkKnown(indices, known, findings);
-  await checkIndices(joining, endsOf(migration), findings, context.signal);
+  if (joining.length > 0) {
+    const { plan, target } = migration;
+    const isBeginning = previous === undefined;
+    await checkJoining({ plan, matching, indices: joining, isBeginning }, endsOf(migration), findings, context.signal);
+    await checkRoom(plan, joining, target, findings, context.signal);
+  }
   if (indices.length === 0)
     findings.refuse('scope', migration.plan.source, {
       seen: 'No index of the plan is left on the source',
       remedy: 'bring one back, or abort the migration',
     });
-  findings.refuseIfAny('The indices of this round can not be moved:');
+  findings.refuseIfAny('The indices of this round can not be moved (mend that and `retry`, or `exclude` the index):');
   await claimAll(migration, indices, context);
-  return { indices: indices.map(scoped) };
+  // What stood at preflight was told by it.
+  const warnings = previous === undefined ? [] : findings.warnings;
+  return { indices: indices.map(scoped), ...(warnings.length === 0 ? {} : { warnings }) };
 }
 
 /** A closed index would fail the snapshot of all; a re-created one would be mixed with the copy of the old one. */
@@ -110,7 +119,7 @@ function changesBetween(previous: ScopeFile | undefined, scope: ScopeFile): stri
   const left = [...before]
     .filter((name) => !now.has(name))
     .map((name) => `index '${name}' is gone from the source and left: its copy on the target stays, blocked`);
-  const changes = [...left, ...joined];
+  const changes = [...left, ...joined, ...(scope.warnings ?? [])];
   if (changes.length <= CHANGES_AT_MOST) return changes;
   return [...changes.slice(0, CHANGES_AT_MOST - 1), `and ${changes.length - CHANGES_AT_MOST + 1} more changes`];
 }

@@ -116,16 +116,19 @@ async function checkProofOfQuiet(plan: ResolvedPlan, source: Cluster, findings: 
   });
 }
 
-/** A pattern does not see the hidden indices of a data stream, which would stay behind without a word. */
+/**
+ * A pattern does not see the hidden indices of a data stream, which would stay behind without a word. `meant`: the plan's
+ * `indices`, to be held against what no list of indices has.
+ */
 export async function checkDataStreams(
-  plan: ResolvedPlan,
+  meant: readonly string[],
   source: Cluster,
   indices: readonly IndexInfo[],
   findings: Findings,
   signal: AbortSignal,
 ) {
   const streams = await source.dataStreams(signal);
-  const matched = new Set(resolvePatterns(plan.indices, Object.keys(streams)).included);
+  const matched = new Set(resolvePatterns(meant, Object.keys(streams)).included);
   const moved = new Set(indices.map(({ name }) => name));
   for (const [stream, backing] of Object.entries(streams)) {
     if (!matched.has(stream) && !backing.some((index) => moved.has(index))) continue;
@@ -139,10 +142,10 @@ export async function checkDataStreams(
 /**
  * Amazon's warm indices go into no snapshot together with others
  * (https://docs.aws.amazon.com/opensearch-service/latest/developerguide/ultrawarm.html#ultrawarm-manual-snapshot), and cold
- * ones, which no list of indices has, would stay behind without a word.
+ * ones, which no list of indices has, would stay behind without a word. `meant` as above.
  */
 export async function checkSlowIndices(
-  plan: ResolvedPlan,
+  meant: readonly string[],
   source: Cluster,
   indices: readonly IndexInfo[],
   findings: Findings,
@@ -157,10 +160,10 @@ export async function checkSlowIndices(
     (name) => `return it to hot storage (POST _ultrawarm/migration/${name}/_hot)`,
     findings,
   );
-  const meant = resolvePatterns(plan.indices, cold).included;
+  const behind = resolvePatterns(meant, cold).included;
   const thaw = (name: string) =>
     `bring it back (POST _cold/migration/_warm {"indices": "${name}"}, then POST _ultrawarm/migration/${name}/_hot)`;
-  refuseSlow(meant, 'cold storage', thaw, findings);
+  refuseSlow(behind, 'cold storage', thaw, findings);
 }
 
 function refuseSlow(names: readonly string[], where: string, how: (name: string) => string, findings: Findings): void {

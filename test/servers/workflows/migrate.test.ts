@@ -197,6 +197,29 @@ describe('exclude', () => {
     await handle.terminate();
   });
 
+  test('ends the park of a round whose new index is refused', async () => {
+    let refused = true;
+    const { handle } = await started({
+      settings: { everyMs: 50 },
+      replace: (base) => ({
+        resolveScope: async (input) => {
+          if (input.round === 0 || !refused) return base.resolveScope(input);
+          throw final("Index 'logs' lies in UltraWarm: return it to hot storage");
+        },
+        excludeIndex: async (input) => {
+          refused = false;
+          return base.excludeIndex(input);
+        },
+      }),
+    });
+    const { parked } = await bench.until(handle, (status) => status.phase === 'parked');
+    expect(parked).toMatchObject({ step: 'scope of round 1', why: expect.stringContaining('UltraWarm') as string });
+    await handle.executeUpdate('exclude', { args: [asked] });
+    await handle.signal('retry');
+    await bench.until(handle, (status) => status.totals.rounds >= 2);
+    await handle.terminate();
+  });
+
   test('tells what is wrong: without words, with a pattern, and for what the scope does not hold', async () => {
     const { handle } = await started({
       settings: { everyMs: 3_600_000 },

@@ -55,6 +55,76 @@ describe('the scope of a round', () => {
     );
   });
 
+  describe('a new match is refused as preflight would refuse it:', () => {
+    test.each<readonly [string, (world: World) => void, string]>([
+      ['slow storage', ({ source }) => source.slow.warm.push('logs-2'), 'lies in UltraWarm'],
+      [
+        'a setting that the target would archive',
+        ({ source, target }) => {
+          source.settingsOf['logs-2'] = { 'index.odd': '1' };
+          target.settingsUnknown.push('index.odd');
+        },
+        'has setting index.odd, which the target does not know',
+      ],
+      [
+        'a field type whose plugin the target lacks',
+        ({ source }) => {
+          source.mappingsOf['logs-2'] = { properties: { h: { type: 'murmur3' } } };
+        },
+        'has fields of type murmur3',
+      ],
+      [
+        "an alias that is a stranger's on the target",
+        ({ source, target }) => {
+          source.aliasMap['logs-2'] = { logs: {} };
+          target.indexList.push(anIndex('other'));
+          target.aliasMap['other'] = { logs: {} };
+        },
+        "Alias 'logs' points at other on the target",
+      ],
+      [
+        'no room',
+        ({ target }) => (target.roomLeft = { nodes: 1, shards: 0, freeBytes: 1, totalBytes: 2, watermarks: [] }),
+        'free of',
+      ],
+    ])('%s', async (_, make, sentence) => {
+      const { world, resolve } = await begun('logs-1');
+      await resolve(0);
+      world.source.indexList.push(anIndex('logs-2'));
+      make(world);
+      await expect(resolve(1, first)).rejects.toThrow(ConfigurationError);
+      await expect(resolve(1, first)).rejects.toThrow(sentence);
+      await expect(resolve(1, first)).rejects.toThrow('`exclude` the index');
+    });
+  });
+
+  test('what preflight would warn of is told of a new match, by each attempt, and of no other', async () => {
+    const { world, resolve } = await begun('logs-1');
+    world.source.mappingsOf['logs-1'] = world.source.mappingsOf['logs-2'] = {
+      properties: { h: { type: 'murmur3' } },
+    };
+    world.target.pluginNames = undefined;
+    expect((await resolve(0)).changes).toEqual([]);
+    world.source.indexList.push(anIndex('logs-2'));
+    const { changes } = await resolve(1, first);
+    expect(changes).toEqual([
+      "index 'logs-2' joined",
+      expect.stringMatching(/^Index 'logs-2' has fields of type murmur3/),
+    ]);
+    expect((await resolve(1, first)).changes).toEqual(changes);
+  });
+
+  test('what became of an index that is moved already is no reason to park', async () => {
+    const { world, resolve } = await begun('logs-1');
+    await resolve(0);
+    world.source.indexList.push(anIndex('logs-2'));
+    world.source.settingsOf['logs-1'] = { 'index.odd': '1' };
+    world.source.slow.cold.push('logs-0');
+    world.source.streams['logs-stream'] = ['.ds-logs-stream-000001'];
+    world.target.settingsUnknown.push('index.odd');
+    await expect(resolve(1, first)).resolves.toMatchObject({ indices: 2 });
+  });
+
   test('an index that is gone leaves, and its copy on the target is named', async () => {
     const { world, resolve } = await begun('logs-1', 'logs-2');
     await resolve(0);
