@@ -12,6 +12,7 @@ import type { ChildWorkflowHandle } from '@temporalio/workflow';
 import type {
   FreezeWindow,
   LeaseResult,
+  LostCutover,
   Report,
   RoundRef,
   RoundSummary,
@@ -79,6 +80,18 @@ export class Cutover {
     await this.forget(lease);
     if (desk.scope.consideredCancelled) throw isCancellation(failure) ? failure : new CancelledFailure('cancelled');
     return undefined;
+  }
+
+  /** What is left of a cutover whose own migration was lost after the commit: each step as if it were repeated. */
+  finish({ plan, round, attempt, freeze, verification }: LostCutover): Promise<Report> {
+    const { desk } = this;
+    desk.committing = true;
+    desk.update({ freezes: freeze, scope: { round, attempt } });
+    for (const warning of desk.state.warnings) desk.note(warning);
+    desk.showVerification(verification);
+    this.verification = verification;
+    this.last = { plan, round, attempt };
+    return this.switchOver();
   }
 
   /** What must be refused is refused before anything is blocked. */
@@ -315,7 +328,7 @@ export class Cutover {
   }
 
   /** After the last point of return. What fails is parked until it succeeds; `abort` stops where it is, and undoes nothing. */
-  private async switchOver(lease: LeaseResult): Promise<Report> {
+  private async switchOver(lease?: LeaseResult): Promise<Report> {
     const { desk } = this;
     desk.committed = true;
     desk.enter('committed');
@@ -404,7 +417,9 @@ export class Cutover {
     for (const text of [...source.differing, ...target.differing]) desk.note(text);
   }
 
-  private window(lease: LeaseResult, openedAt: number): FreezeWindow {
+  /** Undefined where it began in a migration that was lost. */
+  private window(lease: LeaseResult | undefined, openedAt: number): FreezeWindow | undefined {
+    if (lease === undefined) return undefined;
     const { desk } = this;
     const first = desk.quiescent?.firstBlockAt ?? lease.firstBlockAt ?? openedAt;
     const totalMs = openedAt - first;

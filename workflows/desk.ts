@@ -294,7 +294,7 @@ export class Desk {
   /** Writes the evidence, and its place into the memo: readable on a closed run, with no worker alive. */
   async report(outcome: ReportInput['outcome'], freezeWindow: FreezeWindow | undefined): Promise<ReportPlace> {
     const { state } = this;
-    const final = state.rounds.at(-1)?.final === true ? state.scope : undefined;
+    const final = this.committed || state.rounds.at(-1)?.final === true ? state.scope : undefined;
     const input: ReportInput = {
       plan: state.plan,
       outcome,

@@ -13,6 +13,7 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import type {
+  LostCutover,
   PlannedTransfer,
   PreflightInput,
   PreflightResult,
@@ -91,7 +92,8 @@ class Migration {
   }
 
   private async main(): Promise<Report> {
-    if (!this.desk.started) await this.preflight();
+    const lost = this.desk.started ? undefined : await this.preflight();
+    if (lost !== undefined) return new Cutover(this.desk, this.moveOnce.bind(this)).finish(lost);
     for (;;) {
       if ((await this.next()) === 'cutover') {
         const report = await new Cutover(this.desk, this.moveOnce.bind(this)).run();
@@ -104,7 +106,7 @@ class Migration {
   }
 
   /** A plan that is wrong ends the workflow at once: nothing has been touched, and a corrected plan is a new start. */
-  private async preflight(): Promise<void> {
+  private async preflight(): Promise<LostCutover | undefined> {
     const { workflowId, firstExecutionRunId } = workflowInfo();
     this.desk.enter('preflight');
     const input = { plan: this.argument, migration: workflowId, firstRunId: firstExecutionRunId };
@@ -119,8 +121,10 @@ class Migration {
       throw isCancellation(error) ? error : refused(error);
     }
     this.desk.start(firstState(result.plan, result.settings, result.warnings, Date.now()));
+    if (result.lost !== undefined) return result.lost;
     this.desk.note(`preflight passed: ${result.indices} indices`);
     if (result.settings.changesThrottle === true) await this.raiseThrottle();
+    return undefined;
   }
 
   /** It makes the migration faster, not right: where the service refuses, it is told and goes on. */

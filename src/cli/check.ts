@@ -8,6 +8,7 @@ import { parsePlan } from '../domain/plan';
 import type { StepContext } from '../steps/context';
 import type { Finding } from '../steps/findings';
 import { predecessorsOf } from '../steps/adopt';
+import { lostCutover } from '../steps/lost-cutover';
 import { inspect } from '../steps/inspection';
 import { openDeps } from '../steps/open';
 import { readPlan } from './plan-file';
@@ -37,6 +38,14 @@ export async function check(
   const deps = openDeps(config);
   const context: StepContext = { signal, progress: () => undefined, resumed: undefined, actUntil: Infinity };
   try {
+    const lost = await lostCutover(deps, plan, context);
+    if (lost !== undefined) {
+      const seen = 'was committed and lost before its report: the migration would end its cutover, and move nothing';
+      const found = [{ check: 'scope', verdict: 'ok', subject: lost.file.migration, seen }] as const;
+      if (options.json) write(JSON.stringify({ findings: found, indices: [], excluded: [] }));
+      else for (const line of linesOf(found, [])) write(line);
+      return;
+    }
     // No migration has this run, so that claims and indices count as another's; but those that it takes over.
     const [adopted] = await predecessorsOf(deps, plan, context);
     const who = { migration: 'snapferry check', firstRunId: adopted?.file.firstRunId ?? `check-${randomUUID()}` };

@@ -62,6 +62,14 @@ export interface PreflightResult {
   readonly bytes: number;
   /** Sentences for people, at most 20. */
   readonly warnings: readonly string[];
+  /** Instead of everything else: what `adopt` takes over after the commit. */
+  readonly lost?: LostCutover;
+}
+
+/** A cutover that was committed by a migration that ended before its report. `plan` is that migration's. */
+export interface LostCutover extends RoundRef {
+  readonly freeze: number;
+  readonly verification: VerifyResult;
 }
 
 export interface OpeningInput {

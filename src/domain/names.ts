@@ -71,6 +71,10 @@ export class WorkKeys {
   get report(): string {
     return `${this.prefix}/report.json`;
   }
+  /** One file for each migration that began to end this one's cutover. */
+  get successors(): string {
+    return `${this.prefix}/successors/`;
+  }
   /** `undo/<name>.json`: the old value of a thing we changed and put back at the end. */
   registration(cluster: string, name: string): string {
     return `${this.prefix}/registrations/${cluster}-${name}.json`;

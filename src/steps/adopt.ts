@@ -46,8 +46,20 @@ export async function predecessorsOf(
   plan: ResolvedPlan,
   context: StepContext,
 ): Promise<readonly Predecessor[]> {
-  const { adopt: migration } = plan;
-  if (migration === undefined) return [];
+  if (plan.adopt === undefined) return [];
+  const store = deps.store(plan.repository.target.store);
+  const runs = await closedRuns(deps, plan, context);
+  for (const run of runs) await assertAdoptable(deps, plan, store, run, context);
+  return runs;
+}
+
+/** As `predecessorsOf`, whatever came of them. Throws `ConfigurationError` when there is none, or one still runs. */
+export async function closedRuns(
+  deps: StepDeps,
+  plan: ResolvedPlan,
+  context: StepContext,
+): Promise<readonly Predecessor[]> {
+  const { adopt: migration = '' } = plan;
   const store = deps.store(plan.repository.target.store);
   const { work } = plan.repository;
   const runs = await runsOf(store, work, migration, context);
@@ -59,7 +71,6 @@ export async function predecessorsOf(
   if ((await deps.isRunning(migration)) === true) {
     throw new ConfigurationError(`adopt: migration '${migration}' still runs: abort it, or wait for its end`);
   }
-  for (const run of runs) await assertAdoptable(deps, plan, store, run, context);
   return runs;
 }
 
@@ -117,14 +128,8 @@ async function assertAdoptable(
   { keys, file }: Predecessor,
   { signal }: StepContext,
 ): Promise<void> {
-  const refuse = (seen: string, remedy: string) => {
-    throw new ConfigurationError(`adopt: migration '${file.migration}' ${seen}: ${remedy}`, {
-      subject: { store: store.description, run: keys.prefix },
-    });
-  };
-  const elsewhere = otherPlaces(deps, plan, file);
-  if (elsewhere.length > 0)
-    refuse(`had another ${elsewhere.join(', ')}`, 'adopt it with a plan between the same places');
+  const refuse = (seen: string, remedy: string) => refuseRun(store, { keys, file }, seen, remedy);
+  refuseOtherPlaces(deps, plan, { keys, file }, store);
   const [freezes, attempts] = [new Set<number>(), new Map<string, { round: number; attempt: number }>()];
   for await (const { key } of store.list(`${keys.prefix}/`, signal)) {
     const below = key.slice(keys.prefix.length + 1);
@@ -151,9 +156,23 @@ async function assertAdoptable(
   }
 }
 
+function refuseRun(store: Store, { keys, file }: Predecessor, seen: string, remedy: string): never {
+  throw new ConfigurationError(`adopt: migration '${file.migration}' ${seen}: ${remedy}`, {
+    subject: { store: store.description, run: keys.prefix },
+  });
+}
+
+/** Throws `ConfigurationError` unless it moved between the same places, as the same connections file describes them. */
+export function refuseOtherPlaces(deps: StepDeps, plan: ResolvedPlan, run: Predecessor, store: Store): void {
+  const elsewhere = otherPlaces(deps, plan, run.file);
+  if (elsewhere.length === 0) return;
+  refuseRun(store, run, `had another ${elsewhere.join(', ')}`, 'adopt it with a plan between the same places');
+}
+
 /**
- * Nothing is left to move after the commit, but the switchover, or a rollback, may have been lost in between: whoever
- * asks is told how both sides stand, and what ends it.
+ * A cutover that was lost after its commit is ended by whoever adopts it (lost-cutover.ts). One that has its report was
+ * ended, or stopped by its operator, and a rollback is for `snapferry unfreeze`: whoever asks is told how both sides
+ * stand, and what ends that.
  */
 async function afterCommit(
   deps: StepDeps,

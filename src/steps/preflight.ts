@@ -1,11 +1,13 @@
 import { ConfigurationError, UnavailableError } from '../domain/errors';
-import type { PlanRef, PreflightInput, PreflightResult, Settings } from '../domain/exchange';
+import type { LostCutover, PlanRef, PreflightInput, PreflightResult, Settings } from '../domain/exchange';
 import { registrationName, WorkKeys } from '../domain/names';
 import { parsePlan } from '../domain/plan';
 import type { ResolvedPlan } from '../domain/plan';
 import { nameOnTarget } from '../domain/target-names';
 import type { ClusterInfo, IndexInfo } from '../elasticsearch/cluster';
 import { adopt } from './adopt';
+import { lostCutover, takeOver } from './lost-cutover';
+import type { FoundCutover } from './lost-cutover';
 import { assertMayAct } from './context';
 import type { StepContext } from './context';
 import { createJson, digestOf, readBytes, requireJson, writeJson } from './files';
@@ -48,6 +50,8 @@ export async function preflight(deps: StepDeps, input: PreflightInput, context: 
   const plan = parsePlan(input.plan);
   const done = await resultOfPredecessor(deps, plan, input, context);
   if (done !== undefined) return done;
+  const lost = await lostCutover(deps, plan, context);
+  if (lost !== undefined) return resultOfTakingOver(deps, lost, await takeOver(deps, plan, lost, input, context));
   const adopted = await adopt(deps, plan, input, context);
   const inspection = whole(await inspect(deps, plan, input, context), adopted);
   const store = deps.store(plan.repository.target.store);
@@ -138,9 +142,40 @@ async function readResult(
     prefix: keys.prefix,
     digest: digestOf(bytes),
   };
+  return { plan: ref, settings: settingsOf(plan, await attributesOf(deps)), ...file };
+}
+
+/** Nothing is checked, claimed or written: all of that was done by the migration whose plan it is. */
+async function resultOfTakingOver(
+  deps: StepDeps,
+  { file: { plan, migration, registrations } }: FoundCutover,
+  lost: LostCutover,
+): Promise<PreflightResult> {
+  const { recoveryBytesPerSecond } = plan.throttles;
+  const throttle =
+    recoveryBytesPerSecond === undefined
+      ? []
+      : [
+          `What indices.recovery.max_bytes_per_sec was on '${registrations.target.cluster}' before limits.recoveryBytesPerSecond ` +
+            'is known to the history of the lost migration alone: put it back there',
+        ];
+  const warnings = [
+    `Ends the cutover of migration '${migration}', which was lost after its commit: by its plan, in its work files`,
+    ...throttle,
+  ];
+  return {
+    plan: lost.plan,
+    settings: settingsOf(plan, await attributesOf(deps)),
+    indices: 0,
+    bytes: 0,
+    warnings,
+    lost,
+  };
+}
+
+async function attributesOf(deps: StepDeps): Promise<string[]> {
   const known = await deps.searchAttributes();
-  const searchAttributes = SEARCH_ATTRIBUTES.filter((name) => known.includes(name));
-  return { plan: ref, settings: settingsOf(plan, searchAttributes), ...file };
+  return SEARCH_ATTRIBUTES.filter((name) => known.includes(name));
 }
 
 function settingsOf(plan: ResolvedPlan, searchAttributes: readonly string[]): Settings {

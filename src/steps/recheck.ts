@@ -39,8 +39,7 @@ export async function recheckBeforeCommit(
   const migration = await openMigration(deps, input.plan, context);
   const record = await heldRecord(migration, input.freeze, context.signal);
   const found = await Promise.all([
-    differingBlocks(migration, record, 'blocked', context.signal),
-    movedCounters(migration, input, record, context.signal),
+    sourceObjections(migration, input.freeze, record, context.signal),
     movedAliases(migration, record, context.signal),
     newMatches(migration, input, record, context.signal),
     missingBlobs(migration, input, context),
@@ -49,6 +48,32 @@ export async function recheckBeforeCommit(
   const objections = found.flat();
   if (objections.length === 0) await refuseChangedTarget(migration, input, context.signal);
   return { objections };
+}
+
+type Counters = QuiescenceFile['counters'][string];
+
+const inAll = (then: Counters, now: Counters) => JSON.stringify(then) === JSON.stringify(now);
+
+/** Counters begin anew where a shard restarts or moves, which within a freeze is a reason to stop; sequence numbers do not. */
+export const inOperations = (then: Counters, now: Counters) => {
+  const numbers = (shards: Counters) => shards.map(({ maxSeqNo }) => maxSeqNo);
+  const [before, after] = [numbers(then), numbers(now)];
+  return after.includes(undefined) ? inAll(then, now) : JSON.stringify(before) === JSON.stringify(after);
+};
+
+/** Whether the source may have taken writes since it was proved at rest: sentences. */
+export async function sourceObjections(
+  migration: Migration,
+  freeze: number,
+  record: FreezeRecord,
+  signal: AbortSignal,
+  isSame = inAll,
+): Promise<string[]> {
+  const found = await Promise.all([
+    differingBlocks(migration, record, 'blocked', signal),
+    movedCounters(migration, freeze, record, isSame, signal),
+  ]);
+  return found.flat();
 }
 
 async function refuseChangedTarget(migration: Migration, input: RecheckInput, signal: AbortSignal): Promise<void> {
@@ -73,17 +98,18 @@ async function refuseChangedTarget(migration: Migration, input: RecheckInput, si
 
 async function movedCounters(
   migration: Migration,
-  input: RecheckInput,
+  freeze: number,
   record: FreezeRecord,
+  isSame: typeof inAll,
   signal: AbortSignal,
 ): Promise<string[]> {
-  const key = migration.keys.freeze(input.freeze).quiescence;
+  const key = migration.keys.freeze(freeze).quiescence;
   const { counters } = await requireJson<QuiescenceFile>(migration.targetStore, key, signal);
   const infos = await indicesByName(migration.source, signal);
   // An index that is gone is an objection of its own, and has no counters to read.
   const names = record.indices.map(({ name }) => name).filter((name) => infos.get(name)?.open === true);
   const now = await readCounters(migration.source, names, signal);
-  const moved = names.filter((name) => JSON.stringify(now[name]) !== JSON.stringify(counters[name]));
+  const moved = names.filter((name) => !isSame(counters[name] ?? [], now[name] ?? []));
   return moved.map((name) => `index '${name}' counts other operations than when writes had come to rest`);
 }
 

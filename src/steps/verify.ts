@@ -146,7 +146,11 @@ async function writeLedger(
   { signal }: StepContext,
 ): Promise<VerifyResult> {
   const { digest } = await writeJson(targetStore, keys.ledger, ledger, signal);
-  const { rows } = ledger;
+  return resultOf(ledger, digest);
+}
+
+/** `digest`: of the ledger's file. */
+export function resultOf({ rows }: Ledger, digest: string): VerifyResult {
   const failed = rows.filter(({ verdict }) => verdict === 'fail');
   return {
     digest,

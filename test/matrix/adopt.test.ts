@@ -2,6 +2,7 @@ import { stopAll } from '../../stack';
 import { startFaultServers } from '../support/fault-servers';
 import type { FaultServers } from '../support/fault-servers';
 import { Ferry } from '../support/ferry';
+import { WebhookReceiver } from '../support/webhook-receiver';
 import { http, Writers } from '../support/writers';
 
 /** A migration that is over, and one that goes on with what it had proved and restored. */
@@ -91,6 +92,59 @@ test('one that was terminated with its lease inside a freeze is taken over once 
   expect(await writers.differences(target)).toEqual([]);
   expect(await http(`${target}/_alias/${index}-alias`)).toEqual({ [index]: { aliases: { [`${index}-alias`]: {} } } });
   await http(`${target}/${index}/doc/late`, 'PUT', { n: 0 });
+});
+
+test.each<[string, (index: string) => Promise<unknown>]>([
+  ['between the aliases and the report', async () => undefined],
+  [
+    'right after its commit',
+    // As its own steps would have found the target then.
+    async (index) => {
+      await http(`${all.target.url}/${index}/_alias/${index}-alias`, 'DELETE');
+      await http(`${all.target.url}/${index}/_settings`, 'PUT', { 'index.blocks.write': true });
+    },
+  ],
+])('one that was terminated %s is ended by whoever adopts it, and its webhook hears it once', async (when, asItWas) => {
+  const [source, target, index] = [all.source.url, all.target.url, `lost-${when.split(' ')[0]}`];
+  const writers = new Writers(source, 5);
+  await writers.createIndex(index, { number_of_shards: 2 }, { aliases: { [`${index}-alias`]: {} } });
+  await writers.bulk(index, 300);
+  const receiver = await WebhookReceiver.start();
+  try {
+    receiver.answers.push(...Array.from({ length: 100 }, () => 503));
+    ferry = await Ferry.create({
+      ...{ source, target, indices: [index], servers: all.servers },
+      connections: { webhooks: { dns: { url: receiver.url, signingKey: { env: 'HOOK_KEY' } } } },
+      environment: { HOOK_KEY: 'a-key-of-webhooks' },
+      plan: { rounds: { every: '1h' }, cutover: { approval: false, switchover: { webhook: 'dns' } } },
+    });
+    await ferry.startWorker();
+    const handle = await ferry.start();
+    await ferry.rounds(1);
+    await ferry.signal('freeze-writes');
+    while (receiver.received.length === 0) await new Promise((resolve) => setTimeout(resolve, 100));
+    await handle.terminate();
+    receiver.answers.length = 0;
+    await asItWas(index);
+
+    const next = ferry.beside({ adopt: ferry.id });
+    await next.start();
+    const report = await next.result();
+    expect(report).toMatchObject({ outcome: 'done', verification: { failed: 0 } });
+    expect(report.warnings[0]).toContain(`Ends the cutover of migration '${ferry.id}'`);
+    expect(await http(`${target}/_alias/${index}-alias`)).toEqual({ [index]: { aliases: { [`${index}-alias`]: {} } } });
+    await http(`${target}/${index}/doc/after`, 'PUT', { n: 0 });
+    await expect(http(`${source}/${index}/doc/after`, 'PUT', { n: 0 })).rejects.toThrow('403');
+    expect(new Set(receiver.received.map(({ headers }) => headers['idempotency-key'])).size).toBe(1);
+    expect(ferry.claims()).toEqual([]);
+    for (const url of [source, target]) expect(await http(`${url}/_snapshot`)).toEqual({});
+
+    const again = ferry.beside({ adopt: ferry.id });
+    await again.start();
+    expect(await again.failure()).toContain('was committed: clients may write on the target');
+  } finally {
+    await receiver.stop();
+  }
 });
 
 test('strategy alias: rounds begin anew, and copies of the one taken over go, whatever the number of their round', async () => {

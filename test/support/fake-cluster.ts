@@ -310,13 +310,14 @@ export class FakeCluster implements Cluster {
   }
 
   shardStats(): Promise<Record<string, readonly ShardStats[]>> {
-    return this.doing('shardStats', () => ({}));
+    return this.doing('shardStats', () => this.counted);
   }
 
   segments(): Promise<Record<string, readonly Segment[]>> {
     return this.doing('segments', () => ({}));
   }
 
+  readonly counted: Record<string, readonly ShardStats[]> = {};
   /** By index: its documents, all in shard 0. */
   readonly documentsOf: Record<string, readonly Document[]> = {};
   /** What a search with a body answers, by the body's JSON. */

@@ -31,6 +31,52 @@ const failedRow = {
 };
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
+describe('a cutover that was lost after its commit', () => {
+  test('is ended by the migration that adopts it: nothing is moved or frozen, and what is left is done', async () => {
+    const verification = {
+      ...{ digest: 'l', passed: 1, failed: 0, waived: 0 },
+      documents: 3,
+      failures: [],
+      failedRows: [],
+    };
+    const told: unknown[] = [];
+    const { activities, journal } = fakeActivities({
+      settings: { webhook: true, watchMs: 200, replicas: 'after', approval: true },
+      replace: (base, { calls }) => ({
+        preflight: async (input) => {
+          const { plan, ...result } = await base.preflight(input);
+          calls.length = 0;
+          const theirs = { ...plan, migration: 'the-lost-one', firstRunId: 'lost-run' };
+          const lost = { plan: theirs, round: 7, attempt: 2, freeze: 3, verification };
+          return { ...result, plan: theirs, warnings: ['Ends the cutover of the-lost-one'], lost };
+        },
+        unblockTarget: async (input) => {
+          told.push(input);
+          return base.unblockTarget(input);
+        },
+        writeReport: async (input) => {
+          told.push(input);
+          return base.writeReport(input);
+        },
+      }),
+    });
+    await bench.work(activities);
+    const handle = await bench.migrate();
+    const report = (await handle.result()) as Report;
+    expect(report).toMatchObject({ outcome: 'done', verification, rounds: [] });
+    expect(report.freezeWindow).toBeUndefined();
+    const did = journal.calls.filter((call) => !call.startsWith('count'));
+    expect(did.slice(0, 4)).toEqual(['unblock target', 'aliases', 'told switchover', 'replicas after']);
+    expect(did.at(-1)).toBe('report done');
+    expect(did.join(' ')).not.toMatch(/block source|scope|snapshot \d|round/);
+    const theirs = { plan: expect.objectContaining({ migration: 'the-lost-one' }) as unknown, freeze: 3 };
+    expect(told).toMatchObject([
+      { ...theirs, round: 7, attempt: 2 },
+      { ...theirs, final: { round: 7, attempt: 2 } },
+    ]);
+  });
+});
+
 describe('cleanup.snapshots: delete', () => {
   test('deletes ours once the migration is done, before it says what remains', async () => {
     const { handle, journal } = await frozen({ settings: { deletesSnapshots: true } });

@@ -3,6 +3,7 @@ import { indexOwnerKey, locationOwnerKey, WorkKeys } from '../../../src/domain/n
 import { undoneKey } from '../../../src/steps/frozen-source';
 import { preflight } from '../../../src/steps/preflight';
 import { proofsBefore } from '../../../src/steps/proofs';
+import { switchAliases, unblockTarget } from '../../../src/steps/switchover';
 import { anIndex } from '../../support/fake-cluster';
 import { aContext, anInput, World } from './world';
 
@@ -14,6 +15,12 @@ const next = (plan: Readonly<Record<string, unknown>> = {}) => ({
 });
 const start = (world: World, plan = {}) => preflight(world.deps, next(plan), aContext());
 const json = (value: unknown) => Buffer.from(`${JSON.stringify(value)}\n`);
+const COUNTERS = { shard: 0, indexTotal: 7, deleteTotal: 0, maxSeqNo: 6 };
+const STATS = { ...COUNTERS, docs: 7, deleted: 0 };
+const LEDGER_ROW = {
+  ...{ id: 'logs-1/documents', index: 'logs-1', check: 'documents', verdict: 'pass' },
+  ...{ source: 1, target: 1 },
+};
 const ownerOf = (world: World, key: string) => JSON.parse(world.to.blobs.get(key)?.toString() ?? '{}') as object;
 
 /** A migration of two indices that was terminated after its baseline. */
@@ -80,10 +87,11 @@ test.each<[string, (world: World) => void, RegExp]>([
   ['still runs', (world) => void world.running.push('move-logs'), /'move-logs' still runs: abort it/],
   ['still holds a freeze', (world) => void world.to.put(OLD.freeze(1).record, json({})), /still holds freeze 1: wait/],
   [
-    'was committed',
+    'was committed, and has its report',
     (world) => {
       world.to.put(OLD.freeze(1).record, json({ indices: [] }));
       world.to.put(OLD.freeze(1).outcome, json({ outcome: 'committed' }));
+      world.to.put(OLD.report, json({}));
     },
     /was committed: clients may write on the target/,
   ],
@@ -101,7 +109,7 @@ test.each<[string, (world: World) => void, RegExp]>([
 });
 
 describe('a migration that was lost inside its cutover', () => {
-  const frozen = { indices: [{ name: 'logs-1', uuid: 'u', blockedBefore: false, aliases: [] }] };
+  const frozen = { indices: [{ name: 'logs-1', uuid: 'uuid-logs-1', blockedBefore: false, aliases: [] }] };
   const files = OLD.freeze(1);
   const blocked = { 'index.blocks.write': 'true' };
   const put = (world: World, key: string, value: unknown) => world.to.put(key, json(value));
@@ -109,20 +117,31 @@ describe('a migration that was lost inside its cutover', () => {
   const steps: Readonly<Record<string, (world: World) => void>> = {
     'the record of the freeze': (world) => put(world, files.record, frozen),
     'the block': (world) => void (world.source.settingsOf['logs-1'] = { ...blocked }),
-    'the proof that writes are at rest': (world) => put(world, files.quiescence, { counters: {} }),
+    'the proof that writes are at rest': (world) => {
+      world.source.counted['logs-1'] = [STATS];
+      put(world, files.quiescence, { counters: { 'logs-1': [COUNTERS] } });
+    },
     'the last restore': (world) => void (world.target.settingsOf['logs-1'] = { ...blocked }),
+    'the ledger': (world) => put(world, OLD.round(1, 2).ledger, { level: 'counts', rows: [LEDGER_ROW] }),
     'the commit': (world) => put(world, files.outcome, { outcome: 'committed' }),
     'what the target was before it was opened': (world) => put(world, files.switch, { indices: [], tally: {} }),
     'opening the target': (world) => void (world.target.settingsOf['logs-1'] = {}),
     'the aliases': (world) => void (world.target.aliasMap['logs-1'] = { logs: {} }),
+    'the report': (world) => put(world, OLD.report, {}),
     'the record of what a rollback blocks': (world) => put(world, files.targetBlock, { indices: [] }),
     'the block of the target': (world) => void (world.target.settingsOf['logs-1'] = { ...blocked }),
     'the word on the rollback': (world) => put(world, files.rollback, { accepted: { operations: 0, exact: true } }),
     'opening the source': (world) => put(world, undoneKey(files), {}),
   };
+  const lostAfter = async (last: string) => {
+    const world = await terminated();
+    for (const [step, left] of Object.entries(steps)) {
+      left(world);
+      if (step === last) break;
+    }
+    return world;
+  };
   const holds = /still holds freeze 1: wait for its deadline, or run `npx snapferry unfreeze`/;
-  const closed =
-    /stopped before 1 of its indices were opened on ali: .*source stays blocked. Open them with PUT \/logs-1\/_settings/;
   const rollback = /a rollback was begun: if neither side takes writes, run `npx snapferry unfreeze`/;
 
   test.each<[keyof typeof steps, RegExp]>([
@@ -130,20 +149,13 @@ describe('a migration that was lost inside its cutover', () => {
     ['the block', holds],
     ['the proof that writes are at rest', holds],
     ['the last restore', holds],
-    ['the commit', closed],
-    ['what the target was before it was opened', closed],
-    ['opening the target', /was committed: clients may write on the target/],
-    ['the aliases', /was committed: clients may write on the target/],
+    ['the report', /was committed: clients may write on the target/],
     ['the record of what a rollback blocks', rollback],
     ['the block of the target', rollback],
     ['the word on the rollback', rollback],
     ['opening the source', /rolled back: the source takes the writes. Remove its indices from ali, and start without/],
   ])('after %s is told how both sides stand, and what ends that', async (last, says) => {
-    const world = await terminated();
-    for (const [step, left] of Object.entries(steps)) {
-      left(world);
-      if (step === last) break;
-    }
+    const world = await lostAfter(last);
     const before = JSON.stringify([world.source.settingsOf, world.target.settingsOf]);
     await expect(start(world)).rejects.toThrow(says);
     expect(JSON.stringify([world.source.settingsOf, world.target.settingsOf])).toBe(before);
@@ -159,11 +171,83 @@ describe('a migration that was lost inside its cutover', () => {
     expect((await start(world)).warnings[0]).toContain('Took over');
   });
 
-  test('what was excluded stays blocked on the target, and is not missed there', async () => {
-    const world = await terminated();
-    for (const step of ['the record of the freeze', 'the last restore', 'the commit']) steps[step]?.(world);
+  test('and aborted after the commit is refused with the call that opens the target', async () => {
+    const world = await lostAfter('the commit');
+    put(world, OLD.report, { outcome: 'aborted' });
+    await expect(start(world)).rejects.toThrow(
+      /stopped before 1 of its indices were opened on ali: .*source stays blocked. Open them with PUT \/logs-1\/_settings/,
+    );
+    // What was excluded stays blocked on the target, and is not missed there.
     put(world, OLD.exclusion('logs-1'), { index: 'logs-1' });
     await expect(start(world)).rejects.toThrow(/was committed: clients may write/);
+  });
+
+  describe('after the commit is ended by whoever adopts it:', () => {
+    const AFTER = ['the commit', 'what the target was before it was opened', 'opening the target', 'the aliases'];
+    /** What the workflow then does, each step of which may have been done. */
+    const end = async (world: World) => {
+      const { lost } = await start(world, { indices: ['other-*'] });
+      if (lost === undefined) throw new Error('nothing was taken over');
+      const steps = [
+        () => unblockTarget(world.deps, lost, aContext()),
+        () => switchAliases(world.deps, lost, aContext()),
+      ];
+      for (const step of steps) await step();
+      return lost;
+    };
+
+    test.each(AFTER)('after %s', async (last) => {
+      const world = await lostAfter(last);
+      world.source.aliasMap['logs-1'] = { logs: {} };
+      put(world, OLD.round(1, 2).scope, { indices: [{ name: 'logs-1', uuid: 'uuid-logs-1', shards: 1, replicas: 1 }] });
+      const lost = await end(world);
+      expect(lost).toMatchObject({ round: 1, attempt: 2, freeze: 1, verification: { passed: 1, failed: 0 } });
+      expect(lost.plan).toMatchObject({ migration: 'move-logs', firstRunId: 'run-1', prefix: OLD.prefix });
+      expect(world.target.settingsOf['logs-1']?.['index.blocks.write']).not.toBe('true');
+      expect(world.target.aliasMap['logs-1']).toEqual({ logs: {} });
+      expect(world.source.settingsOf['logs-1']).toEqual(blocked);
+      expect(ownerOf(world, locationOwnerKey('snapferry-work', 'to'))).toMatchObject({ migration: 'move-logs' });
+      expect([...world.to.blobs.keys()].filter((key) => key.startsWith(NEW.prefix))).toEqual([]);
+    });
+
+    test('a source whose shards moved or restarted since counts from 0 again, and has taken no write', async () => {
+      const world = await lostAfter('the commit');
+      world.source.counted['logs-1'] = [{ ...STATS, indexTotal: 0 }];
+      expect((await start(world)).lost).toBeDefined();
+      // Before 6.0 nothing else tells.
+      world.source.counted['logs-1'] = [{ ...STATS, indexTotal: 0, maxSeqNo: undefined }];
+      await expect(start(world)).rejects.toThrow('counts other operations');
+    });
+
+    test('by one at a time, and by the next when that one is lost as well', async () => {
+      const world = await lostAfter('the commit');
+      await start(world);
+      world.running.push('next');
+      const third = () => preflight(world.deps, { ...next(), migration: 'third', firstRunId: 'run-3' }, aContext());
+      await expect(third()).rejects.toThrow("migration 'next' ends that cutover already");
+      expect((await start(world)).lost).toBeDefined();
+      world.running.pop();
+      expect((await third()).lost).toBeDefined();
+    });
+
+    test.each<[string, (world: World) => void, RegExp]>([
+      [
+        'the source takes writes again',
+        (world) => void (world.source.settingsOf['logs-1'] = {}),
+        /its source is not as it was left: index 'logs-1' is not blocked for writes on the source/,
+      ],
+      [
+        'the source took writes since',
+        (world) => void (world.source.counted['logs-1'] = [{ ...STATS, maxSeqNo: 7 }]),
+        /index 'logs-1' counts other operations than when writes had come to rest/,
+      ],
+      ['it still runs', (world) => void world.running.push('move-logs'), /'move-logs' still runs/],
+    ])('unless %s', async (_, change, says) => {
+      const world = await lostAfter('the commit');
+      change(world);
+      await expect(start(world)).rejects.toThrow(says);
+      expect(world.target.settingsOf['logs-1']).toEqual(blocked);
+    });
   });
 });
 
