@@ -168,7 +168,7 @@ describe('copy', () => {
 
   it('that is interrupted ends with 1, and says how far it came and how to go on', async () => {
     await writeFile(path.join(folder, 'copy/from/large file'), Buffer.alloc(64 * 1024));
-    const args = [place('from'), place('to'), '--all', '--bytes-per-second', '1000'];
+    const args = [place('from'), place('to'), '--all', '--bytes-per-second', '10'];
     const interruption = new AbortController();
     const copying = snapferry(['copy', ...args], { XDG_STATE_HOME: state() }, interruption.signal);
     while (!(await readdir(path.join(folder, 'copy/to'))).includes('a')) await sleep(5);
