@@ -36,7 +36,7 @@ describe('a transfer', () => {
       workflowId: `t-${randomUUID()}`,
       args: [{ ...ref, planned, parent: undefined, searchAttributes: [] }],
     });
-    expect(await handle.result()).toEqual({ blobs: 285, bytes: 2850 });
+    expect(await handle.result()).toEqual({ blobs: 285, bytes: 2850, workedMs: expect.any(Number) as number });
     expect(new Set(copies).size).toBe(285);
     expect(copies).toHaveLength(285);
     expect(widest).toBeGreaterThan(4);
