@@ -8,7 +8,7 @@ const common = {
 /** Tests of these never touch a cluster, and so never wait for its one snapshot at a time. */
 const services = [
   'test/servers/workflows/.*',
-  'test/servers/(audit|full-disk|oss-server|oss-server-faults|oss-server-python|oss-store|s3|server-copy|store-proxies)[.]test[.]ts$',
+  'test/servers/(audit|full-disk|killed-copy|oss-server|oss-server-faults|oss-server-python|oss-store|s3|server-copy|store-proxies)[.]test[.]ts$',
 ];
 const shared = { ...common, globalTeardown: '<rootDir>/test/support/global-teardown.ts' };
 
