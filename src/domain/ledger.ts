@@ -272,6 +272,7 @@ const KNOWN_SETTINGS = [
   'index.version.*',
   'index.number_of_replicas',
   'index.auto_expand_replicas',
+  'index.merge_on_flush.enabled',
   'index.blocks.*',
   'index.routing.allocation.*',
   'index.lifecycle.*',

@@ -10,6 +10,7 @@ import { roundManifest, roundScope } from './exclusions';
 import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
 import { Polling } from './pause';
+import { MERGE_ON_FLUSH, mergesOnFlush } from './restore';
 import type { ManifestFile, ScopedIndex, ScopeFile } from './work-files';
 
 const REPLICAS = 'index.number_of_replicas';
@@ -22,9 +23,9 @@ const AUTO_EXPAND = 'index.auto_expand_replicas';
 const STUCK_AFTER_MS = 10_000;
 
 /**
- * Gives the restored indices their copies: as many as the source had, or as the plan's `restore.settings` say. With
- * `wait` it returns when they are active, or when the target has no place for more, which is then a note and no
- * failure. Throws `VerificationFailedError` when a primary is lost meanwhile.
+ * Gives the restored indices their copies: as many as the source had, or as the plan's `restore.settings` say; and puts
+ * back what else only the restores needed. With `wait` it returns when the copies are active, or when the target has no
+ * place for more, which is then a note and no failure. Throws `VerificationFailedError` when a primary is lost meanwhile.
  */
 export async function buildReplicas(
   deps: StepDeps,
@@ -45,30 +46,36 @@ type Wanted = Readonly<Record<string, string | number | null>>;
 
 /** By their names on the target. */
 function copiesByIndex(
-  { plan }: Migration,
+  { plan, clusters }: Migration,
   round: number,
   scope: ScopeFile,
   manifest: ManifestFile,
 ): ReadonlyMap<string, Wanted> {
   const manifestOf = new Map(manifest.indices.map((index) => [index.name, index]));
+  const { settings: planned } = plan.restore;
   return new Map(
-    scope.indices.map((index) => [
-      indexOnTarget(plan.restore, index.name, round),
-      wantedFor(index, manifestOf.get(index.name), plan.restore.settings),
-    ]),
+    scope.indices.map((index) => {
+      const inSnapshot = manifestOf.get(index.name);
+      const merging = mergesOnFlush(clusters.target) ? mergingFor(inSnapshot, planned) : {};
+      return [indexOnTarget(plan.restore, index.name, round), { ...copiesFor(index, inSnapshot, planned), ...merging }];
+    }),
   );
 }
 
+type Planned = Readonly<Record<string, string | number | boolean>>;
+
 /** With `auto_expand_replicas` the cluster counts for itself; without it, what the restore set is taken away. */
-function wantedFor(
-  index: ScopedIndex,
-  inSnapshot: ManifestIndex | undefined,
-  planned: Readonly<Record<string, string | number | boolean>>,
-): Wanted {
+function copiesFor(index: ScopedIndex, inSnapshot: ManifestIndex | undefined, planned: Planned): Wanted {
   const fromPlan = planned[AUTO_EXPAND] ?? (planned[REPLICAS] === undefined ? undefined : 'false');
   const expand = String(fromPlan ?? inSnapshot?.settings[AUTO_EXPAND] ?? 'false');
   if (expand !== 'false') return { [AUTO_EXPAND]: expand };
   return { [REPLICAS]: Number(planned[REPLICAS] ?? index.replicas), [AUTO_EXPAND]: null };
+}
+
+/** What every restore has switched off. */
+function mergingFor(inSnapshot: ManifestIndex | undefined, planned: Planned): Wanted {
+  const merging = planned[MERGE_ON_FLUSH] ?? inSnapshot?.settings[MERGE_ON_FLUSH];
+  return { [MERGE_ON_FLUSH]: merging === undefined ? null : String(merging) };
 }
 
 /** Looks first, and sends one call for all indices that want the same. */

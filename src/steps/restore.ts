@@ -2,7 +2,7 @@ import { ConfigurationError, UnavailableError, VerificationFailedError } from '.
 import type { RestoreInput, RestoreResult } from '../domain/exchange';
 import { indexOnTarget, nameOnTarget, restoreGroups, roundOf } from '../domain/target-names';
 import type { RestoreGroup } from '../domain/target-names';
-import type { IndexInfo, RestoreRequest, ShardRecovery } from '../elasticsearch/cluster';
+import type { ClusterInfo, IndexInfo, RestoreRequest, ShardRecovery } from '../elasticsearch/cluster';
 import type { ManifestIndex } from '../repository';
 import { followAliases } from './alias-plan';
 import { assertMayAct } from './context';
@@ -428,6 +428,18 @@ export const ALWAYS_DROPPED = [
   'index.blocks.*',
 ] as const;
 
+export const MERGE_ON_FLUSH = 'index.merge_on_flush.enabled';
+
+/**
+ * OpenSearch merges small segments while it flushes, by default from 2.2 on (opensearch-project/OpenSearch#3561), and so
+ * right after a restore. None of the snapshot's files would be left: the next round would fetch all of them again, and
+ * neither segments nor deleted documents could be compared. A shard reads the setting when it opens (#10048 there).
+ */
+export function mergesOnFlush({ distribution, version }: ClusterInfo): boolean {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  return distribution === 'opensearch' && (major > 2 || (major === 2 && minor >= 2));
+}
+
 /**
  * One request for all that are renamed alike. `index_settings` wins over `ignore_index_settings`: the write block stays. The number of
  * replicas can only be set, never ignored (the cluster refuses to remove it).
@@ -437,13 +449,15 @@ function restoreRequest(
   names: readonly string[],
   manifestOf: ReadonlyMap<string, ManifestIndex>,
 ): RestoreRequest {
-  const { settings, dropSettings } = migration.plan.restore;
+  const { plan, clusters } = migration;
+  const { settings, dropSettings } = plan.restore;
   const expands = names.some((name) => isSet(manifestOf.get(name)?.settings['index.auto_expand_replicas']));
   return {
     indices: names,
     indexSettings: {
       ...settings,
       ...(expands ? { 'index.auto_expand_replicas': 'false' } : {}),
+      ...(mergesOnFlush(clusters.target) ? { [MERGE_ON_FLUSH]: false } : {}),
       'index.number_of_replicas': 0,
       'index.blocks.write': true,
     },

@@ -18,6 +18,7 @@ import type {
 } from '../../src/steps/work-files';
 import { MemoryStore } from './memory-store';
 import { aSnapshot } from './fake-cluster';
+import { releaseOf } from './release';
 import { RestoringCluster } from './restoring-cluster';
 import { LiveLimits } from '../../src/steps/limits';
 import { Engine } from '../../src/storage';
@@ -68,8 +69,8 @@ export class AMigration {
       searchAttributes: async () => [],
       isRunning: async () => false,
     };
-    this.source.clusterInfo = { ...this.source.clusterInfo, version: versions.source ?? '7.10.2' };
-    this.target.clusterInfo = { ...this.target.clusterInfo, version: versions.target ?? '7.10.2' };
+    this.source.clusterInfo = { ...this.source.clusterInfo, ...releaseOf(versions.source ?? '7.10.2') };
+    this.target.clusterInfo = { ...this.target.clusterInfo, ...releaseOf(versions.target ?? '7.10.2') };
     this.file = this.planFile(plan);
     this.savePlan();
     this.fill();

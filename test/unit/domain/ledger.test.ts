@@ -176,14 +176,15 @@ describe('settings', () => {
       'index.blocks.write': 'true',
       'index.version.upgraded': '7100299',
       'index.number_of_replicas': '0',
+      'index.merge_on_flush.enabled': 'false',
     };
     expect(
       rowOf('settings', { settings: source }, { settings: target }, { plannedSettings: ['index.refresh_interval'] }),
     ).toMatchObject({
       verdict: 'pass',
       note:
-        'allowed to differ: index.blocks.write, index.lifecycle.name, index.number_of_replicas, ' +
-        'index.refresh_interval, index.uuid, index.version.upgraded',
+        'allowed to differ: index.blocks.write, index.lifecycle.name, ' +
+        'index.merge_on_flush.enabled, index.number_of_replicas, index.refresh_interval, index.uuid, index.version.upgraded',
     });
   });
 

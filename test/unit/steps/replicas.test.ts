@@ -36,6 +36,28 @@ test("the plan's settings win over the source's", async () => {
   expect(migration.target.settingsOf['movies']).toEqual({ 'index.number_of_replicas': '1' });
 });
 
+test('what an OpenSearch target had to leave while it was restored into, it does again as its owner wants it', async () => {
+  const off = { 'index.merge_on_flush.enabled': 'false' };
+  const of = (target: string, settings: Record<string, string> = {}, planned: Record<string, boolean> = {}) => {
+    const migration = new AMigration(
+      { movies: { settings } },
+      { restore: { settings: planned } },
+      { target },
+    ).restored();
+    Object.assign(migration.target.settingsOf['movies']!, off);
+    return migration;
+  };
+  const merging = async (migration: AMigration) => {
+    await run(migration, false);
+    return migration.target.settingsOf['movies']?.['index.merge_on_flush.enabled'];
+  };
+  expect(await merging(of('opensearch-2.19.1'))).toBeUndefined();
+  expect(await merging(of('opensearch-3.0.0', { 'index.merge_on_flush.enabled': 'true' }))).toBe('true');
+  expect(await merging(of('opensearch-2.2.0', off))).toBe('false');
+  expect(await merging(of('opensearch-2.2.0', off, { 'index.merge_on_flush.enabled': true }))).toBe('true');
+  expect(await merging(of('8.19.0'))).toBe('false');
+});
+
 test('waits until the copies are active', async () => {
   const migration = new AMigration().restored();
   migration.target.frames = [

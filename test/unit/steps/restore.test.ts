@@ -54,6 +54,24 @@ describe('a first restore', () => {
     ]);
   });
 
+  test.each([
+    ['7.10.2', undefined],
+    ['9.1.0', undefined],
+    ['opensearch-1.3.20', undefined],
+    ['opensearch-2.1.0', undefined],
+    ['opensearch-2.2.0', false],
+    ['opensearch-3.0.0', false],
+  ])('into %s has merges while it flushes set to %s, whatever the plan says', async (target, wanted) => {
+    const planned = { restore: { settings: { 'index.merge_on_flush.enabled': true } } };
+    const merging = async (plan?: object) => {
+      const migration = new AMigration({ movies: {} }, { ...plan }, { target });
+      await run(migration);
+      return migration.target.requests[0]?.indexSettings['index.merge_on_flush.enabled'];
+    };
+    expect(await merging()).toBe(wanted);
+    expect(await merging(planned)).toBe(wanted ?? true);
+  });
+
   test('records what is restored before the request and the uuid after it', async () => {
     const migration = new AMigration();
     migration.target.fail('restore', new UnavailableError('no answer'));
