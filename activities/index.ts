@@ -86,12 +86,15 @@ export function createActivities(deps: StepDeps) {
   };
 }
 
-/** What the transfer role serves: the two ways to move blobs, on a task queue of their own. */
-export function createTransferActivities(deps: StepDeps) {
+/**
+ * What the transfer role serves: the two ways to move blobs, on a task queue of their own. `copy` is the step itself, or
+ * one that does the same in another thread.
+ */
+export function createTransferActivities(deps: StepDeps, copy: typeof copyUnit = copyUnit) {
   return {
     /** One large file, alone. */
-    copyBlob: asMeasuredActivity(deps, copyUnit),
+    copyBlob: asMeasuredActivity(deps, copy),
     /** Up to 500 blobs, about 256 MiB. */
-    copyBatch: asMeasuredActivity(deps, copyUnit),
+    copyBatch: asMeasuredActivity(deps, copy),
   };
 }

@@ -1,5 +1,5 @@
 import { setMaxListeners } from 'node:events';
-import { activityInfo, Context } from '@temporalio/activity';
+import { Context } from '@temporalio/activity';
 import type { StepContext } from '../src/steps/context';
 import type { StepDeps } from '../src/steps/migration';
 import type { Worked } from '../src/domain/worked';
@@ -51,7 +51,9 @@ export function asMeasuredActivity<Input, Result extends object>(
 /** Beats while the step makes progress, and knows how long this attempt may still change things. */
 class Pulse {
   readonly context: StepContext;
-  private readonly info = activityInfo();
+  /** Asked for once: progress may be told from outside the activity's asynchronous context. */
+  private readonly activity = Context.current();
+  private readonly info = this.activity.info;
   private readonly started = new Stopwatch();
   private readonly timer: NodeJS.Timeout | undefined;
   private details: Readonly<Record<string, unknown>> = {};
@@ -60,7 +62,7 @@ class Pulse {
   private isTold = true;
 
   constructor() {
-    const signal = Context.current().cancellationSignal;
+    const signal = this.activity.cancellationSignal;
     // One for each request in flight is no leak, of which Node would warn from the eleventh on.
     setMaxListeners(0, signal);
     const context = {
@@ -99,7 +101,7 @@ class Pulse {
     // Too late once is too late for good: on waking up, a timer beats before anything asks whether it may still act.
     if (!this.isLate()) this.beaten = new Stopwatch();
     this.isTold = true;
-    Context.current().heartbeat(this.details);
+    this.activity.heartbeat(this.details);
   }
 
   /**

@@ -13,6 +13,7 @@ import { ConfigurationError, UnavailableError } from '../src/domain/errors';
 import type { StepDeps } from '../src/steps/migration';
 import { openDeps } from '../src/steps/open';
 import { BUNDLE } from './bundle';
+import { CopyThread } from './copying';
 import { Gauges } from './metrics';
 
 export const TASK_QUEUE = 'snapferry';
@@ -46,6 +47,7 @@ export async function runWorker(options: { readonly role: Role }): Promise<void>
   const config = await loadConfig();
   const { connection, namespace } = await connect();
   const { workflow } = new Client({ connection, namespace });
+  const copies = options.role === 'transfer' ? new CopyThread() : undefined;
   const gauges = metrics ? new Gauges(workflow, TASK_QUEUE, Runtime.instance().metricMeter) : undefined;
   const deps = openDeps(config, {
     searchAttributes: () => registeredAttributes(connection, namespace),
@@ -56,7 +58,7 @@ export async function runWorker(options: { readonly role: Role }): Promise<void>
       connection,
       namespace,
       identity: identity(options.role),
-      ...optionsOf(options.role, deps),
+      ...optionsOf(deps, copies),
     });
     console.log(`snapferry: ${options.role} worker ready (namespace ${namespace})`);
     process.send?.('ready');
@@ -64,6 +66,7 @@ export async function runWorker(options: { readonly role: Role }): Promise<void>
     await worker.run();
   } finally {
     await gauges?.stop();
+    await copies?.close();
     await deps.close();
     await connection.close();
   }
@@ -90,11 +93,12 @@ function installRuntime(logger: DefaultLogger, metrics: string | undefined): voi
   }
 }
 
-function optionsOf(role: 'control' | 'transfer', deps: StepDeps): Omit<WorkerOptions, 'connection'> {
-  if (role === 'transfer') {
+/** Those of the transfer role where there is a thread for its copies. */
+function optionsOf(deps: StepDeps, copies: CopyThread | undefined): Omit<WorkerOptions, 'connection'> {
+  if (copies !== undefined) {
     return {
       taskQueue: TRANSFER_TASK_QUEUE,
-      activities: createTransferActivities(deps),
+      activities: createTransferActivities(deps, copies.copyUnit),
       maxConcurrentActivityTaskExecutions: TRANSFER_SLOTS,
       // Beats are ours (activities/run.ts); the SDK's default throttle would hide 8 of 10 seconds.
       maxHeartbeatThrottleInterval: '2s',
