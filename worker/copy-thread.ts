@@ -9,8 +9,8 @@ import type { StepDeps } from '../src/steps/migration';
 import { openDeps } from '../src/steps/open';
 import type { FromCopies, ToCopies } from './copying';
 
-/** As often as a heartbeat may leave: a batch makes progress hundreds of times a second. */
-const TELLS_EVERY_MS = 1_000;
+/** Often enough that no heartbeat waits for it; a batch makes progress hundreds of times a second. */
+const TELLS_EVERY_MS = 250;
 
 /** The last progress of one copy, told at once when nothing was told for a while, and otherwise a little later. */
 class Progress {

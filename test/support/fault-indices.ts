@@ -12,8 +12,8 @@ export async function createLargeIndex(url: string, index: string, mib: number):
   await http(`${url}/${index}/_forcemerge?max_num_segments=1`, 'POST');
 }
 
-/** So many segments of a few files each, in two shards that never merge. */
-export async function createManySegments(url: string, index: string, segments: number): Promise<void> {
+/** So many segments of a few files each, in two shards that never merge; of four documents in each shard. */
+export async function createManySegments(url: string, index: string, segments: number, documentBytes = 4_096) {
   await createIndex(url, index, {
     number_of_shards: 2,
     'merge.policy.segments_per_tier': 1_000,
@@ -21,7 +21,7 @@ export async function createManySegments(url: string, index: string, segments: n
     refresh_interval: -1,
   });
   for (let i = 0; i < segments; i += 1) {
-    await bulk(url, index, i * 8, 8, 4_096);
+    await bulk(url, index, i * 8, 8, documentBytes);
     await http(`${url}/${index}/_refresh`, 'POST');
   }
 }
