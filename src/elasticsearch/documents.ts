@@ -27,16 +27,17 @@ export async function readById(http: Http, name: string, ids: readonly string[],
 /** One id may stand in an index once per type and once per shard that a routing led to; more than this is not seen. */
 const SAME_ID = 4;
 
-/** At most `size` documents of a shard, in the order of its Lucene documents, behind the one numbered `after`. */
+/** At most `size` documents of a shard, without `_source`, in the order of its Lucene documents, behind the one numbered `after`. */
 export async function readAfter(
   http: Http,
-  place: { readonly name: string; readonly preference: string },
+  shard: { readonly name: string; readonly preference: string },
   after: number | undefined,
   size: number,
   signal: AbortSignal,
 ) {
-  const body = { size, version: true, sort: ['_doc'], ...(after === undefined ? {} : { search_after: [after] }) };
-  return documentsIn(await ask(http, { method: 'POST', path: searchOf(place), body }, signal));
+  const place = after === undefined ? {} : { search_after: [after] };
+  const body = { size, version: true, _source: false, sort: ['_doc'], ...place };
+  return documentsIn(await ask(http, { method: 'POST', path: searchOf(shard), body }, signal));
 }
 
 /**

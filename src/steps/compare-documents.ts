@@ -47,6 +47,8 @@ const PROBES_AT_MOST = 5;
 /** Of all indices together: a sample must not lengthen the freeze with their number. */
 const PROBES_OF_ALL = 1_000;
 const IDS_AT_ONCE = 200;
+/** Of `_source`, of each side of all indices together: parsing it takes 6 MiB a second, in the freeze. */
+const SAMPLE_BYTES = 64 * 1024 * 1024;
 const PAGE_BYTES = 4 * 1024 * 1024;
 /** `_source` against what it takes on disk: compressed, but beside its index. */
 const INFLATION = 3;
@@ -57,21 +59,24 @@ const INFLATION = 3;
  */
 export async function sampleDocuments(input: ContentsInput, seed: string, context: Telling): Promise<LedgerRow[]> {
   const probes = Math.min(PROBES_AT_MOST, Math.max(1, Math.floor(PROBES_OF_ALL / input.indices.length)));
+  const bytes = SAMPLE_BYTES / input.indices.length / probes;
   const reading = new Reading(input.pace, context, INDICES_AT_ONCE);
   const rows = await mapInParallel(input.indices, INDICES_AT_ONCE, context.signal, async (index, signal) => {
+    const probe = { probes, size: documentsOf(index, bytes, PROBE), seed };
     const [fromSource, fromTarget] = await Promise.all(
       (['source', 'target'] as const).map((side) => {
         const read: Read = (shard, after, size) =>
           reading.read(side, size, signal, () =>
             input[side].documentsAfter(index[side].name, shard, after, size, signal),
           );
-        return chosenIds(read, index, index[side], probes, seed);
+        return chosenIds(read, index, index[side], probe);
       }),
     );
     const ids = [...new Set([...(fromSource ?? []), ...(fromTarget ?? [])])];
     const comparison = new SliceComparison();
-    for (let from = 0; from < ids.length; from += IDS_AT_ONCE) {
-      const some = ids.slice(from, from + IDS_AT_ONCE);
+    const atOnce = documentsOf(index, PAGE_BYTES, IDS_AT_ONCE);
+    for (let from = 0; from < ids.length; from += atOnce) {
+      const some = ids.slice(from, from + atOnce);
       const look = (side: Side) =>
         reading.read(side, some.length, signal, () => input[side].documentsById(index[side].name, some, signal));
       const [left, right] = await Promise.all([look('source'), look('target')]);
@@ -89,20 +94,26 @@ export async function sampleDocuments(input: ContentsInput, seed: string, contex
 /** At most `size` documents of a shard of one side, behind the one numbered `after`. */
 type Read = (shard: number, after: number | undefined, size: number) => Promise<readonly Document[]>;
 
-/** Ids of the documents at so many places of one side. */
+/** So many places of an index, so many documents at each. `seed` makes the same choice again. */
+interface Probe {
+  readonly probes: number;
+  readonly size: number;
+  readonly seed: string;
+}
+
+/** Ids of the documents at some places of one side. */
 async function chosenIds(
   read: Read,
   { name: index, shards }: ComparedIndex,
   { documents, segments }: SideFacts,
-  probes: number,
-  seed: string,
+  probe: Probe,
 ): Promise<string[]> {
   if (documents === 0) return [];
-  const places = placesIn(index, shards, segments, probes, seed);
+  const places = placesIn(index, shards, segments, probe);
   const found = (await Promise.all(places.map(({ shard, after, size }) => read(shard, after, size)))).flat();
   // Every place may lie among deleted or nested documents: then the first live ones of any shard.
   for (let shard = 0; found.length === 0 && shard < shards; shard += 1) {
-    found.push(...(await read(shard, undefined, PROBE)));
+    found.push(...(await read(shard, undefined, probe.size)));
   }
   return found.map(({ id }) => id);
 }
@@ -118,22 +129,21 @@ function placesIn(
   name: string,
   shards: number,
   segments: SideFacts['segments'],
-  probes: number,
-  seed: string,
+  { probes, size, seed }: Probe,
 ): Place[] {
-  const sizes = Array.from({ length: shards }, () => 0);
-  for (const { shard, docs, deleted } of segments) sizes[shard] = (sizes[shard] ?? 0) + docs + deleted;
-  const total = sizes.reduce((sum, size) => sum + size, 0);
-  if (total <= probes * PROBE) {
-    return sizes.map((_, shard) => ({ shard, after: undefined, size: probes * PROBE }));
+  const lengths = Array.from({ length: shards }, () => 0);
+  for (const { shard, docs, deleted } of segments) lengths[shard] = (lengths[shard] ?? 0) + docs + deleted;
+  const total = lengths.reduce((sum, length) => sum + length, 0);
+  if (total <= probes * size) {
+    return lengths.map((_, shard) => ({ shard, after: undefined, size: probes * size }));
   }
-  const filled = sizes.flatMap((size, shard) => (size === 0 ? [] : [shard]));
+  const filled = lengths.flatMap((length, shard) => (length === 0 ? [] : [shard]));
   return Array.from({ length: probes }, (_, probe) => {
     const random = createHash('sha256').update(`${seed}/${name}/${probe}`).digest();
     const shard = filled[(random.readUInt32BE(0) + probe) % filled.length] ?? 0;
-    const room = Math.max(1, (sizes[shard] ?? 0) - PROBE);
+    const room = Math.max(1, (lengths[shard] ?? 0) - size);
     const after = probe === 0 ? room - 1 : random.readUInt32BE(4) % room;
-    return { shard, after, size: PROBE };
+    return { shard, after, size };
   });
 }
 
@@ -208,7 +218,7 @@ async function readBoth(
   signal: AbortSignal,
 ): Promise<boolean> {
   const { reading } = input;
-  const size = reading.pageSize(pageSize(Math.max(index.source.bytesPerDocument, index.target.bytesPerDocument)));
+  const size = reading.pageSize(Math.max(10, documentsOf(index, PAGE_BYTES, 1_000)));
   const pages = (side: Side) => {
     const turn: Turn = (request) => reading.read(side, size, signal, request);
     return input[side].documentPages(index[side].name, shard, size, signal, turn)[Symbol.asyncIterator]();
@@ -235,8 +245,10 @@ async function readBoth(
   }
 }
 
-function pageSize(bytesPerDocument: number): number {
-  return Math.min(1_000, Math.max(10, Math.floor(PAGE_BYTES / Math.max(1, INFLATION * bytesPerDocument))));
+/** As many documents of the index as have so many bytes of `_source`, about: from one to `most`. */
+function documentsOf({ source, target }: ComparedIndex, bytes: number, most: number): number {
+  const bytesPerDocument = INFLATION * Math.max(1, source.bytesPerDocument, target.bytesPerDocument);
+  return Math.min(most, Math.max(1, Math.floor(bytes / bytesPerDocument)));
 }
 
 function factsOf(typed: boolean): (document: Document) => DocumentFacts {
