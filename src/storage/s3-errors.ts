@@ -35,6 +35,10 @@ const WRONG_PART: Verdict = ['corrupt', 'A part of an upload is not as the store
 const BUSY: Verdict = ['unavailable', 'The store asks to be left alone for a while.'];
 const AWAY: Verdict = ['unavailable', 'The store did not answer the request.'];
 const FULL: Verdict = ['unavailable', 'The store is full, or its quota is used up: make room.'];
+const IN_THE_WAY: Verdict = [
+  'configuration',
+  'The store keeps blobs as files: there is a blob where a folder belongs, or a folder where this blob does. Move it away.',
+];
 const ARCHIVED: Verdict = ['configuration', 'A blob is archived and can not be read: restore it first.'];
 const NOT_HERE: Verdict = ['configuration', 'The store does not have this call.'];
 const SKEWED: Verdict = ['clock-skew', 'The clock of the worker and that of the store differ too much: set the clock.'];
@@ -79,6 +83,9 @@ const BY_CODE = new Map<string, Verdict>([
     // Of gateways over disks: https://github.com/minio/minio/blob/master/cmd/api-errors.go and versitygw's s3err.
     XMinioStorageFull: FULL,
     QuotaExceeded: FULL,
+    ObjectParentIsFile: IN_THE_WAY,
+    ExistingObjectIsDirectory: IN_THE_WAY,
+    XMinioObjectExistsAsDirectory: IN_THE_WAY,
     SlowDown: BUSY,
     ThrottlingException: BUSY,
     TooManyRequests: BUSY,

@@ -92,6 +92,8 @@ describe('an answer is classified by its code, and by its status where it has no
     [507, 'InsufficientStorage', UnavailableError],
     [507, 'XMinioStorageFull', UnavailableError],
     [403, 'QuotaExceeded', UnavailableError],
+    [409, 'ObjectParentIsFile', ConfigurationError],
+    [409, 'OperationAborted', UnavailableError],
   ])('%i %s', async (status, code, expected) => {
     const store = await serve((_, response) => refuse(response, status, code));
     const error = await failure(store.write('a/__0', payload(Buffer.from('x')), {}, NEVER));
