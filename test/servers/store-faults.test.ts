@@ -45,7 +45,7 @@ describe('a round ends right, or it stops and says why', () => {
     'parts: a request that hangs',
     'parts: the bucket deleted',
     'an upload, completed: an answer lost',
-    'resume: what a lost answer made, read back: one bit of the response',
+    'resume: what a lost answer made, looked at: an answer lost',
     'metadata: 500 InternalError',
     'clean-up: uploads, aborted: a token that expired, until it is renewed',
     'index-N: an answer lost',

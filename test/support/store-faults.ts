@@ -67,7 +67,7 @@ export const PHASES: readonly Phase[] = [
   target('an upload, completed', 'CompleteMultipartUpload'),
   target('an upload, looked at', 'HeadObject', LARGE),
   target('resume: parts, listed', 'ListParts', undefined, { after: INTERRUPTED }),
-  target('resume: what a lost answer made, read back', 'GetObject', LARGE, { after: ANSWER_LOST }),
+  target('resume: what a lost answer made, looked at', 'HeadObject', LARGE, { after: ANSWER_LOST }),
   target('metadata', 'PutObject', '^to/(indices/.*/)?(snap|meta)-'),
   target('proofs', 'PutObject', '/proofs/', { ofRoundsOnly: true }),
   target('clean-up: uploads, listed', 'ListMultipartUploads'),

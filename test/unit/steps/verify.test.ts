@@ -3,6 +3,8 @@ import type { Document } from '../../../src/elasticsearch';
 import { takeFingerprints, verify, waiveFailedRows } from '../../../src/steps/verify';
 import { AMigration } from '../../support/a-migration';
 
+const MIB = 1024 * 1024;
+
 const aDocument = (id: string, changes: Partial<Document> = {}): Document => ({
   id,
   version: '1',
@@ -127,6 +129,28 @@ describe.each(['counts+sample', 'full'])('documents at level %s', (level) => {
     migration.target.documentsOf['logs'] = [];
     expect((await run(migration)).failedRows).toEqual(['logs/contents']);
   });
+});
+
+test('of large documents a sample takes few, a page at a time', async () => {
+  const migration = verified({ cutover: { verify: 'counts+sample' } });
+  const asked: number[] = [];
+  for (const cluster of [migration.source, migration.target]) {
+    cluster.countOf['logs'] = 300;
+    cluster.statsOf['logs'] = [{ shard: 0, docs: 300, deleted: 0, indexTotal: 300, deleteTotal: 0, maxSeqNo: 299 }];
+    cluster.documentsOf['logs'] = Array.from({ length: 300 }, (_, n) => aDocument(`d${n}`));
+    cluster.segmentsOf['logs'] = [{ shard: 0, name: '_0', docs: 300, deleted: 0, bytes: 10 }];
+    const at = cluster.indexList.findIndex(({ name }) => name === 'logs');
+    cluster.indexList[at] = { ...cluster.indexList[at]!, primaryBytes: 300 * MIB };
+    const read = cluster.documentsById.bind(cluster);
+    cluster.documentsById = (name, ids) => {
+      if (name === 'logs') asked.push(ids.length);
+      return read(name, ids);
+    };
+  }
+  expect(await run(migration)).toMatchObject({ failed: 0 });
+  // 64 MiB of two indices, three times as large as on disk.
+  expect(asked).toEqual(Array.from({ length: 20 }, () => 1));
+  expect(ledger(migration).rows.find(({ id }) => id === 'logs/contents')?.note).toBe('a sample');
 });
 
 test('at level full a successor goes on where its predecessor was, and a new verification does not', async () => {
