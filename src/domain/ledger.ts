@@ -184,13 +184,23 @@ function compareDocuments(index: string, source: IndexFacts, target: IndexFacts)
   return ledgerRow(index, 'documents', source.documents === target.documents, source.documents, target.documents);
 }
 
-/** Live documents per shard must be equal; deleted ones may be fewer on a source that merged since the snapshot. */
+/**
+ * Live documents per shard must be equal. Deleted ones may be fewer on a source that merged since the snapshot, and on a
+ * target that holds the same segments: from soft deletes on (7.0), a shard that was opened anew counts none of a segment
+ * without a live document (7.10.2 to 8.19.0, OpenSearch 2.19.1: 7 segments alike with 16 deleted documents, of which 8 were counted).
+ */
 function compareShards(index: string, source: IndexFacts, target: IndexFacts, expected: Expectations): LedgerRow {
   const live = equal(liveOf(source), liveOf(target));
   const deleted = equal(deletedOf(source), deletedOf(target));
+  const uncounted = !deleted && equal(segmentKeys(source), segmentKeys(target));
   const explained = !deleted && mergedSince(source, target, expected);
-  const note = explained ? 'the source merged since the snapshot: its deleted documents differ' : undefined;
-  return ledgerRow(index, 'shards', live && (deleted || explained), shardsText(source), shardsText(target), note);
+  const note = uncounted
+    ? 'the segments are the same: those without a live document are not counted on both sides'
+    : explained
+      ? 'the source merged since the snapshot: its deleted documents differ'
+      : undefined;
+  const passed = live && (deleted || uncounted || explained);
+  return ledgerRow(index, 'shards', passed, shardsText(source), shardsText(target), note);
 }
 
 /** Name, counts and size of every segment: a strong fingerprint at no cost (equal after every restore observed). */

@@ -68,6 +68,23 @@ describe('shards and segments', () => {
     segments: [{ shard: 0, name: '_1', docs: 3, deleted: 0, bytes: 90 }],
   };
 
+  test('the same segments, one of which has no live document and is not counted on the target, pass', () => {
+    const segments = [
+      { shard: 0, name: '_0', docs: 3, deleted: 1, bytes: 100 },
+      { shard: 0, name: '_1', docs: 0, deleted: 2, bytes: 90 },
+    ];
+    const counted = (docs: number, deleted: number) => ({
+      shards: [{ shard: 0, docs, deleted, maxSeqNo: 7 }],
+      segments,
+    });
+    expect(rowOf('shards', counted(3, 3), counted(3, 1))).toMatchObject({
+      verdict: 'pass',
+      note: 'the segments are the same: those without a live document are not counted on both sides',
+    });
+    expect(rowOf('shards', counted(3, 3), counted(2, 1)).verdict).toBe('fail');
+    expect(rowOf('shards', counted(3, 3), { ...counted(3, 1), segments: segments.slice(1) }).verdict).toBe('fail');
+  });
+
   test('the same sum in other shards fails', () => {
     const two = (a: number, b: number) => ({
       shards: [
