@@ -72,9 +72,9 @@ describe.each(PAIRS)('%s to %s', (from, to) => {
 
     expect(await writers.differences(target.url)).toEqual([]);
     expect(report.verification.failed).toBe(0);
-    // Exact but on two (measured; why is not known): 8.0.0 fetches 3 to 14 % more than the rule says, and OpenSearch
-    // 2.19.1 sometimes 0.1 % less.
-    const tolerance = to === '8.0.0' ? 0.2 : to.startsWith('opensearch-') ? 0.005 : 0;
+    // A round fetches what is forecast, and again a segment without a live document (3 070 bytes, OpenSearch 2.19.1). More
+    // on 8.0.0 only: 3 to 14 % (measured; why is not known).
+    const tolerance = to === '8.0.0' ? 0.2 : 0.005;
     for (const { fetchBytes, restoredBytes, reusedBytes } of report.rounds) {
       const fetched = restoredBytes - reusedBytes;
       expect(Math.abs(fetchBytes! - fetched)).toBeLessThanOrEqual(fetched * tolerance);
