@@ -187,8 +187,9 @@ describe('Alibaba Cloud Elasticsearch', () => {
 
   test('its automated snapshots are listed, and nobody else’s to touch', async () => {
     const cluster = open((await start()).url);
-    expect((await cluster.repositories(NEVER))['aliyun_auto_snapshot']).toMatchObject({ type: 'oss' });
-    expect(JSON.stringify(await cluster.repositories(NEVER))).not.toContain(root);
+    const automated = (await cluster.repositories(NEVER))['aliyun_auto_snapshot'];
+    expect(automated).toMatchObject({ type: 'oss' });
+    expect(JSON.stringify(automated)).not.toContain(root);
     const restore = { indices: [index], indexSettings: {}, ignoreIndexSettings: [], includeAliases: false };
     const attempts = [
       cluster.putRepository('aliyun_auto_snapshot', { type: 'oss', settings: settings() }, NEVER),
