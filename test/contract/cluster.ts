@@ -117,13 +117,19 @@ export function describeCluster(name: string, open: () => Promise<OpenedCluster>
         (found): found is SnapshotInfo => found !== undefined && found.state !== 'IN_PROGRESS',
       );
     };
-    const restored = (names: readonly string[], snapshot: string) =>
-      eventually(
+    const restored = async (names: readonly string[], snapshot: string) => {
+      // A shard may have been recovered before the next one is listed.
+      await eventually(
+        () => cluster.health(names, NEVER),
+        (all) => names.every((one) => all[one] !== undefined && all[one].activePrimaries === all[one].shards),
+      );
+      return eventually(
         () => cluster.recoveries(names, NEVER),
         (all): all is ShardRecovery[] =>
           names.every((one) => all.some((shard) => shard.index === one)) &&
           all.every((shard) => shard.stage === 'DONE' && shard.snapshot === snapshot),
       );
+    };
     const infoOf = async (index: string) => (await cluster.indices(NEVER)).find((info) => info.name === index);
 
     describe('itself', () => {
