@@ -51,6 +51,8 @@ export function evidenceFileOf(
  */
 export class EvidenceFile implements UploadNotes {
   readonly #proofs = new Map<string, MirrorProof>();
+  /** Keys of what this run has proved: a proof is on disk, and there may be millions. */
+  readonly #proved = new Set<string>();
   /** By the file's first blob. */
   readonly #cursors = new Map<string, MirrorCursor>();
   /** By upload id: those that no proof followed. */
@@ -138,7 +140,7 @@ export class EvidenceFile implements UploadNotes {
   }
 
   isProved(key: string): boolean {
-    return this.#proofs.has(key);
+    return this.#proved.has(key) || this.#proofs.has(key);
   }
 
   isHeldByOther(uploadId: string): boolean {
@@ -152,7 +154,7 @@ export class EvidenceFile implements UploadNotes {
   }
 
   add(proof: MirrorProof): void {
-    this.#proofs.set(proof.key, proof);
+    this.#proved.add(proof.key);
     const completed = this.#cursors.get(proof.key);
     if (completed !== undefined) this.#uploads.delete(completed.uploadId);
     this.#cursors.delete(proof.key);

@@ -4,7 +4,7 @@ import { below, WorkKeys } from '../domain/names';
 import type { RoundKeys } from '../domain/names';
 import { indexLatestKey, phaseOf, readManifest, repositoryDataKey } from '../repository';
 import type { Manifest, ManifestBlob, RepositoryData } from '../repository';
-import { compareKeys, crc32, footerCrc32, showCrc32 } from '../storage';
+import { compareKeys, crc32, footerCrc32, listed, showCrc32 } from '../storage';
 import type { CopySource, CopyTarget, Store } from '../storage';
 import { mapInParallel } from '../storage/parallel';
 import type { AuditSubject, ExpectedBlob } from './audit';
@@ -20,6 +20,8 @@ import { newestRepositoryData } from './source-repository';
 import type { ManifestFile } from './work-files';
 
 const READS_AT_ONCE = 8;
+/** Blobs that are described at a time. */
+const PAGE = 1_000;
 
 export interface AuditPlan {
   readonly subject: AuditSubject;
@@ -97,7 +99,13 @@ export async function expectWhole(
   });
   const generation = repository === undefined ? {} : { generation: repository.generation };
   return {
-    subject: { target, source, expected: listed(source, target, proved, signal), isKnown: () => false, ...generation },
+    subject: {
+      target,
+      source,
+      expected: expectedOf(source, target, proved, signal),
+      isKnown: () => false,
+      ...generation,
+    },
     notes: [],
   };
 }
@@ -326,27 +334,27 @@ function provedBy(
   return { checksums: [known[0] ?? showCrc32(sent), ...answered], provedEtag: etag };
 }
 
-async function* listed(
-  { store, basePath }: CopySource,
+async function* expectedOf(
+  source: CopySource,
   target: CopyTarget,
   proved: ReadonlyMap<string, MirrorProof>,
   signal: AbortSignal,
-): AsyncGenerator<ExpectedBlob> {
-  const prefix = below(basePath, '');
-  for await (const info of store.list(prefix, signal)) {
-    const key = info.key.slice(prefix.length);
-    const { length, etag } = info;
-    if (isFolderMark({ key, length }, target)) continue;
-    const proof = proved.get(key);
-    // A proof is of the bytes that the source had then.
-    const isSame = proof !== undefined && etag !== '' && proof.sourceEtag === etag && proof.length === length;
-    const known = isSame ? provedBy(proof, []) : { checksums: [] };
-    yield { key, length, phase: phaseOf(key) ?? 'data', sourceEtag: etag, ...known };
+): AsyncGenerator<readonly ExpectedBlob[]> {
+  for await (const page of listed(source, signal)) {
+    yield page
+      .filter((info) => !isFolderMark(info, target))
+      .map(({ key, length, etag }) => {
+        const proof = proved.get(key);
+        // A proof is of the bytes that the source had then.
+        const isSame = proof !== undefined && etag !== '' && proof.sourceEtag === etag && proof.length === length;
+        const known = isSame ? provedBy(proof, []) : { checksums: [] };
+        return { key, length, phase: phaseOf(key) ?? 'data', sourceEtag: etag, ...known };
+      });
   }
 }
 
-async function* mapped<T, R>(items: readonly T[], of: (item: T) => R): AsyncGenerator<R> {
-  for (const item of items) yield of(item);
+async function* mapped<T, R>(items: readonly T[], of: (item: T) => R): AsyncGenerator<readonly R[]> {
+  for (let from = 0; from < items.length; from += PAGE) yield items.slice(from, from + PAGE).map(of);
 }
 
 function amountOf(blobs: readonly { readonly length: number }[]) {

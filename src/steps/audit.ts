@@ -6,8 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { UnavailableError } from '../domain/errors';
 import { below } from '../domain/names';
 import type { Phase } from '../repository';
-import { combineCrc32, inTurn, march, readCrc32, showCrc32 } from '../storage';
-import type { BlobChecksums, BlobInfo, CopySource, CopyTarget, Engine, Pair } from '../storage';
+import { combineCrc32, inTurn, listed, march, readCrc32, showCrc32 } from '../storage';
+import type { BlobChecksums, BlobInfo, CopySource, CopyTarget, Engine, Pages, Pair } from '../storage';
 
 /** What the target is to hold under one key. */
 export interface ExpectedBlob {
@@ -31,7 +31,7 @@ export interface AuditSubject {
   /** Asked for what nothing else says; undefined where only evidence is left. */
   readonly source?: CopySource;
   /** Ascending by key. */
-  readonly expected: AsyncIterable<ExpectedBlob>;
+  readonly expected: Pages<ExpectedBlob>;
   /** Whose newest `index-N` is expected. */
   readonly generation?: number;
   /** True for a key that nobody expects but that has its place there: another snapshot's, or a work file. */
@@ -80,7 +80,7 @@ export async function* audit(
 ): AsyncGenerator<AuditLine> {
   const pairs = march(subject.expected, listed(subject.target, signal));
   const inspection = new Inspection(engine, subject, deep);
-  yield* flat(inTurn(files(pairs), AT_ONCE, signal, (file, either) => inspection.lines(file, either)));
+  yield* flat(inTurn(files(flat(pairs)), AT_ONCE, signal, (file, either) => inspection.lines(file, either)));
 }
 
 type BlobPair = Pair<ExpectedBlob, BlobInfo>;
@@ -320,10 +320,4 @@ function fileOf({ key, left }: BlobPair): string | undefined {
 
 async function* flat<T>(batches: AsyncIterable<readonly T[]>): AsyncGenerator<T> {
   for await (const batch of batches) yield* batch;
-}
-
-/** Keys relative to the base path. */
-async function* listed({ store, basePath }: CopySource, signal: AbortSignal): AsyncGenerator<BlobInfo> {
-  const prefix = below(basePath, '');
-  for await (const info of store.list(prefix, signal)) yield { ...info, key: info.key.slice(prefix.length) };
 }

@@ -8,7 +8,7 @@ import { BlobCorruptError, ConfigurationError, RepositoryChangedError, Unavailab
 import { below } from '../domain/names';
 import { PHASES, phaseOf, readManifest } from '../repository';
 import type { ManifestBlob, Phase, RepositoryData } from '../repository';
-import { compareKeys, copyFile, crc32, march, sendSaved } from '../storage';
+import { compareKeys, copyFile, crc32, listed, march, sendSaved } from '../storage';
 import type { BlobInfo, BlobProof, CopyCursor, CopySource, CopyTarget, Engine } from '../storage';
 import { readBytes } from './files';
 import type { ProofLine } from './proofs';
@@ -100,14 +100,16 @@ export async function planSnapshot(
   const proved = withProvedFiles(provedBefore, manifest.blobs);
   const missing = new Set<ManifestBlob>();
   const there = new Set<string>();
-  for await (const { left, right } of march(each(wanted), listed(target, signal))) {
-    if (left === undefined) continue;
-    const proof = proved.get(left.key);
-    const saved = manifest.volatile.get(left.key);
-    const isProved = isProvedBy(proof, left) || (saved !== undefined && proof?.crc32 === crc32(saved));
-    if (isProved && right?.length === left.length && right.etag === proof?.etag) continue;
-    missing.add(left);
-    if (right?.length === left.length) there.add(left.key);
+  for await (const pairs of march(onePage(wanted), listed(target, signal))) {
+    for (const { left, right } of pairs) {
+      if (left === undefined) continue;
+      const proof = proved.get(left.key);
+      const saved = manifest.volatile.get(left.key);
+      const isProved = isProvedBy(proof, left) || (saved !== undefined && proof?.crc32 === crc32(saved));
+      if (isProved && right?.length === left.length && right.etag === proof?.etag) continue;
+      missing.add(left);
+      if (right?.length === left.length) there.add(left.key);
+    }
   }
   const files = filesOf(ofWholeFiles(wanted, (blob) => missing.has(blob))).map((file): MirrorFile => {
     const blobs = blobsOf(file);
@@ -135,14 +137,16 @@ export async function planWhole(
   if (repository !== undefined) await refuseStrangers(repository, target, signal);
   const files: MirrorFile[] = [];
   const all = { blobs: 0, bytes: 0 };
-  for await (const { left, right } of march(listed(source, signal), listed(target, signal))) {
-    if (left === undefined || isFolderMark(left, target)) continue;
-    all.blobs += 1;
-    all.bytes += left.length;
-    if (isSame(left, right, provedBefore.get(left.key))) continue;
-    const blob = { key: left.key, length: left.length, crc32: null, phase: phaseOf(left.key) ?? 'data' } as const;
-    const listed = right?.length === left.length ? { listed: new Set([left.key]) } : {};
-    files.push({ blobs: [blob], sourceEtag: left.etag, ...listed });
+  for await (const pairs of march(listed(source, signal), listed(target, signal))) {
+    for (const { left, right } of pairs) {
+      if (left === undefined || isFolderMark(left, target)) continue;
+      all.blobs += 1;
+      all.bytes += left.length;
+      if (isSame(left, right, provedBefore.get(left.key))) continue;
+      const blob = { key: left.key, length: left.length, crc32: null, phase: phaseOf(left.key) ?? 'data' } as const;
+      const listed = right?.length === left.length ? { listed: new Set([left.key]) } : {};
+      files.push({ blobs: [blob], sourceEtag: left.etag, ...listed });
+    }
   }
   return { ...inPhases(files, all), ...(repository === undefined ? {} : { repository }) };
 }
@@ -282,14 +286,8 @@ function isSame(source: BlobInfo, target: BlobInfo | undefined, proof: MirrorPro
   return proof.length === source.length && proof.sourceEtag === source.etag && proof.etag === target.etag;
 }
 
-/** Keys relative to the base path. */
-async function* listed({ store, basePath }: CopySource, signal: AbortSignal): AsyncGenerator<BlobInfo> {
-  const prefix = below(basePath, '');
-  for await (const info of store.list(prefix, signal)) yield { ...info, key: info.key.slice(prefix.length) };
-}
-
-async function* each<T>(items: readonly T[]): AsyncGenerator<T> {
-  yield* items;
+async function* onePage<T>(items: readonly T[]): AsyncGenerator<readonly T[]> {
+  yield items;
 }
 
 function inPhases(files: readonly MirrorFile[], all: Amount): Pick<MirrorPlan, 'phases' | 'send' | 'held'> {

@@ -165,9 +165,10 @@ async function missingBlobs(
   for await (const proof of proofsBefore(migration.targetStore, migration.keys, input, context)) held.prove(proof);
   const prefix = below(migration.plan.repository.target.basePath, '');
   let listed = 0;
-  for await (const { key, length } of migration.targetStore.list(prefix, context.signal)) {
-    held.list(key.slice(prefix.length), length);
-    if (++listed % 1_000 === 0) context.progress({ step: 'listing the target', blobs: listed });
+  for await (const page of migration.targetStore.list(prefix, context.signal).pages) {
+    for (const { key, length } of page) held.list(key.slice(prefix.length), length);
+    listed += page.length;
+    context.progress({ step: 'listing the target', blobs: listed });
   }
   return ofWholeFiles(manifest.blobs, (blob) => !held.has(blob));
 }

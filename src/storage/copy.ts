@@ -145,7 +145,8 @@ class FileCopy {
   }
 
   async run(): Promise<BlobProof[]> {
-    await this.#takeOverProofs();
+    const { proved } = this.options.resume ?? {};
+    if (proved !== undefined) await this.#takeOverProofs(proved);
     try {
       await this.#copyRest();
     } catch (error) {
@@ -160,8 +161,8 @@ class FileCopy {
   }
 
   /** Chunks of an earlier attempt count as long as the target still holds exactly them. */
-  async #takeOverProofs(): Promise<void> {
-    for (const [i, proof] of (this.options.resume?.proved ?? []).entries()) {
+  async #takeOverProofs(proved: readonly BlobProof[]): Promise<void> {
+    for (const [i, proof] of proved.entries()) {
       const blob = this.file.blobs[i];
       if (blob?.key !== proof.key || blob.length !== proof.length) return;
       const held = await this.target.store.head(keyBelow(this.target.basePath, blob.key), this.#signal);
@@ -173,9 +174,10 @@ class FileCopy {
   async #copyRest(): Promise<void> {
     try {
       for (const blob of this.file.blobs.slice(this.#proofs.length)) {
-        this.#proofs.push(
-          (await this.#heldAlready(blob)) ?? (await this.#copyAtStore(blob)) ?? (await this.#copyHere(blob)),
-        );
+        let proof: BlobProof | undefined;
+        if (this.#mayBeThere(blob)) proof = await this.#heldAlready(blob);
+        if (proof === undefined && this.#mayPassElsewhere(blob)) proof = await this.#copyAtStore(blob);
+        this.#proofs.push(proof ?? (await this.#copyHere(blob)));
         const isLast = this.#proofs.length === this.file.blobs.length;
         if (!isLast) this.#reportCursor({ key: blob.key, uploadId: '', partBytes: 0, parts: [] });
       }
@@ -192,9 +194,12 @@ class FileCopy {
   }
 
   /** What a cursor tells of is looked at there: it knows more. */
-  async #heldAlready(blob: ManifestBlob): Promise<BlobProof | undefined> {
+  #mayBeThere(blob: ManifestBlob): boolean {
     const { resume, mayBeThere } = this.options;
-    if (resume?.key === blob.key || mayBeThere?.(blob) !== true) return undefined;
+    return resume?.key !== blob.key && mayBeThere?.(blob) === true;
+  }
+
+  async #heldAlready(blob: ManifestBlob): Promise<BlobProof | undefined> {
     const proof = await heldAlready(this.target, this.#from, blob, this.#soundness.expectedOf(blob), this.#signal);
     if (proof === undefined) return undefined;
     await this.#soundness.assertSound(blob, proof.crc32, this.#proofs);
@@ -202,11 +207,16 @@ class FileCopy {
     return proof;
   }
 
-  /** Undefined where the bytes have to pass here. What was begun here is gone on with. */
-  async #copyAtStore(blob: ManifestBlob): Promise<BlobProof | undefined> {
-    const { resume, isUnproved = false } = this.options;
+  /** What was begun here is gone on with. */
+  #mayPassElsewhere(blob: ManifestBlob): boolean {
+    const { resume } = this.options;
     const isBegunHere = resume?.key === blob.key && resume.uploadId !== '';
-    if (!this.#mayCopyAtStore || isBegunHere) return undefined;
+    return this.#mayCopyAtStore && !isBegunHere && this.engine.route(this.source.store, this.target.store).isOpen;
+  }
+
+  /** Undefined where the bytes have to pass here. */
+  async #copyAtStore(blob: ManifestBlob): Promise<BlobProof | undefined> {
+    const { isUnproved = false } = this.options;
     const proof = await copyAtStore(this.engine, this.source, this.target, blob, {
       signal: this.#signal,
       pace: this.options.pace ?? this.engine.pace,
@@ -233,13 +243,13 @@ class FileCopy {
     const { store, basePath } = this.target;
     return this.#from.withBytes(blob, {}, async (body, told) => {
       await this.#soundness.assertSound(blob, body.crc32, this.#proofs);
-      await this.#soundness.assertAsTold(blob, body, told);
+      if (told.length > 0) await this.#soundness.assertAsTold(blob, body, told);
       const isComparedLater = this.#soundness.expected !== undefined;
       const receipt = await this.engine.send(store, body.length, this.#signal, () =>
         store.write(keyBelow(basePath, blob.key), body, { isComparedLater }, this.#signal),
       );
       assertHeld(this.target, blob, body.crc32, receipt);
-      await this.#soundness.assertArrived(blob, body.crc32, told, receipt, body);
+      if (told.length > 0) await this.#soundness.assertArrived(blob, body.crc32, told, receipt, body);
       this.options.progress(blob.length);
       return proofOf(blob, body.crc32, receipt);
     });

@@ -31,6 +31,7 @@ import {
 } from '../domain/errors';
 import { crc32, showCrc32 } from './crc32';
 import { compareKeys } from './keys';
+import { inPages, Listing } from './listing';
 import { Filling, memoryFor } from './memory';
 import type { Payload } from './payload';
 import type {
@@ -80,7 +81,11 @@ class DirectoryStore implements Store {
     this.uploads = new DirectoryUploads(this, join(root, TEMPORARY, 'uploads'));
   }
 
-  async *list(prefix: string, signal: AbortSignal): AsyncGenerator<BlobInfo> {
+  list(prefix: string, signal: AbortSignal): Listing {
+    return new Listing(inPages(this.listed(prefix, signal)));
+  }
+
+  private async *listed(prefix: string, signal: AbortSignal): AsyncGenerator<BlobInfo> {
     signal.throwIfAborted();
     await this.attempt(lstat(this.root), {});
     yield* this.walk('', prefix, signal);

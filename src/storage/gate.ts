@@ -32,6 +32,8 @@ const FORGOTTEN_IN_A_WINDOW = 1.002;
 const REST_MS = 4_000;
 const LONGEST_REST_MS = 60_000;
 const ONE_WARNING_MS = 1_000;
+/** A program that has just begun becomes faster by itself: growth in this time is no sign of more in flight. */
+const WARM_UP_MS = 2_000;
 
 export class Gate {
   #limit: number;
@@ -52,6 +54,8 @@ export class Gate {
   #restMs = REST_MS;
   /** After a throttle, an empty line is no invitation. */
   #warnedUntil = 0;
+  /** Since the first request. */
+  #warmAt = Infinity;
   #throttled: number;
   #slowedAt = -Infinity;
   readonly #now: () => number;
@@ -69,8 +73,10 @@ export class Gate {
 
   /** Runs `work` when there is room. `weight` is what it moves, in one unit for all of this gate. */
   async run<T>(weight: number, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    await this.#enter(signal);
+    const turn = this.#enter(signal);
+    if (turn !== undefined) await turn;
     const from = this.#now();
+    if (this.#warmAt === Infinity) this.#warmAt = from + WARM_UP_MS;
     try {
       const result = await work();
       const latencyMs = this.#now() - from;
@@ -127,7 +133,7 @@ export class Gate {
     this.#begin(now);
     if (!wasFull) return;
     if (isEmptyLine && now >= this.#warnedUntil) return this.#climb();
-    if (now < this.#restUntil) return;
+    if (now < this.#restUntil || now < this.#warmAt) return;
     const { limit, rate: rateBefore } = this.#before ?? { limit: 0, rate: 0 };
     const grew = rate / rateBefore - 1;
     const couldGrow = this.#limit / limit - 1;

@@ -37,6 +37,8 @@ export type { Pair } from './march';
 export type { Payload } from './payload';
 export { joined, payload } from './payload';
 export { march } from './march';
+export type { Pages } from './listing';
+export { listed, Listing } from './listing';
 export { readCrc32 } from './sum';
 export { readWhole } from './whole';
 export { compareKeys, keyBelow } from './keys';

@@ -1,6 +1,7 @@
-/** Two sorted listings walked in step: one pass, no listing in memory. */
+/** Two listings walked side by side, a page of each in memory. */
 import { ConfigurationError } from '../domain/errors';
 import { compareKeys } from './keys';
+import type { Pages } from './listing';
 
 /** One key with what each side holds under it; at least one side is there. */
 export interface Pair<Left, Right> {
@@ -10,23 +11,30 @@ export interface Pair<Left, Right> {
 }
 
 /**
- * Every key of either listing, once, ascending. Throws a `ConfigurationError` when a listing is not strictly ascending
- * by UTF-8 bytes: a blob passed over in silence would count as missing on the other side.
+ * Every key of either listing, once, ascending, as many at a time as the pages allow. Throws a `ConfigurationError` when
+ * a listing is not strictly ascending by UTF-8 bytes: a blob passed over in silence would count as missing on the other
+ * side.
  */
 export async function* march<Left extends { key: string }, Right extends { key: string }>(
-  left: AsyncIterable<Left>,
-  right: AsyncIterable<Right>,
-): AsyncGenerator<Pair<Left, Right>> {
+  left: Pages<Left>,
+  right: Pages<Right>,
+): AsyncGenerator<readonly Pair<Left, Right>[]> {
   const a = new Cursor(left);
   const b = new Cursor(right);
   try {
-    await Promise.all([a.advance(), b.advance()]);
-    while (a.current || b.current) {
-      const order = compare(a.current, b.current);
-      if (order < 0) yield { key: a.current!.key, left: a.current! };
-      else if (order > 0) yield { key: b.current!.key, right: b.current! };
-      else yield { key: a.current!.key, left: a.current!, right: b.current! };
-      await Promise.all([order <= 0 && a.advance(), order >= 0 && b.advance()]);
+    for (;;) {
+      await Promise.all([a.fill(), b.fill()]);
+      if (a.current === undefined && b.current === undefined) return;
+      const pairs: Pair<Left, Right>[] = [];
+      while (!a.isSpent && !b.isSpent && (a.current ?? b.current) !== undefined) {
+        const order = compare(a.current, b.current);
+        if (order < 0) pairs.push({ key: a.current!.key, left: a.current! });
+        else if (order > 0) pairs.push({ key: b.current!.key, right: b.current! });
+        else pairs.push({ key: a.current!.key, left: a.current!, right: b.current! });
+        if (order <= 0) a.step();
+        if (order >= 0) b.step();
+      }
+      yield pairs;
     }
   } finally {
     await Promise.all([a.close(), b.close()]);
@@ -41,25 +49,51 @@ function compare(a: { key: string } | undefined, b: { key: string } | undefined)
 }
 
 class Cursor<Item extends { key: string }> {
-  current: Item | undefined;
-  readonly #iterator: AsyncIterator<Item>;
+  #page: readonly Item[] = [];
+  #at = 0;
+  #last: Item | undefined;
+  #hasEnded = false;
+  readonly #pages: AsyncIterator<readonly Item[]>;
 
-  constructor(items: AsyncIterable<Item>) {
-    this.#iterator = items[Symbol.asyncIterator]();
+  constructor(pages: Pages<Item>) {
+    this.#pages = pages[Symbol.asyncIterator]();
   }
 
-  async advance(): Promise<void> {
-    const next = await this.#iterator.next();
-    const item = next.done ? undefined : next.value;
-    if (item && this.current && compareKeys(this.current.key, item.key) >= 0) {
-      throw new ConfigurationError('A listing is not in the order of its keys, so it can not be compared.', {
-        subject: { key: item.key, after: this.current.key },
-      });
+  /** Undefined at the end of the page. */
+  get current(): Item | undefined {
+    return this.#page[this.#at];
+  }
+
+  /** Whether nobody knows yet what comes next. */
+  get isSpent(): boolean {
+    return !this.#hasEnded && this.#at === this.#page.length;
+  }
+
+  /** Afterwards it is not spent. */
+  async fill(): Promise<void> {
+    while (this.isSpent) {
+      const next = await this.#pages.next();
+      if (next.done === true) this.#hasEnded = true;
+      else [this.#page, this.#at] = [next.value, 0];
     }
-    this.current = item;
+    this.#assertOrder();
+  }
+
+  step(): void {
+    this.#last = this.current;
+    this.#at += 1;
+    this.#assertOrder();
   }
 
   async close(): Promise<void> {
-    await this.#iterator.return?.();
+    await this.#pages.return?.();
+  }
+
+  #assertOrder(): void {
+    const { current } = this;
+    if (current === undefined || this.#last === undefined || compareKeys(this.#last.key, current.key) < 0) return;
+    throw new ConfigurationError('A listing is not in the order of its keys, so it can not be compared.', {
+      subject: { key: current.key, after: this.#last.key },
+    });
   }
 }

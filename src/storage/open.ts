@@ -43,15 +43,11 @@ export type StoreConnection = S3Connection | DirectoryConnection | OssConnection
 
 export function openStore(connection: StoreConnection): Store {
   switch (connection.type) {
-    case 's3': {
-      const { credentials } = connection;
-      return openS3({ ...connection, credentials: credentials && (async () => credentials()) });
-    }
+    case 's3':
+      return openS3(connection);
     case 'directory':
       return openDirectory(connection.path);
-    case 'oss': {
-      const { credentials } = connection;
-      return openOss({ ...connection, credentials: async () => credentials() });
-    }
+    case 'oss':
+      return openOss(connection);
   }
 }

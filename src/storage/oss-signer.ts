@@ -8,6 +8,7 @@
  */
 import { createHmac, hash } from 'node:crypto';
 import { encodePath, percentEncode } from './percent';
+import { SignedNames, SignedTime } from './signed-names';
 
 export interface OssCredentials {
   readonly accessKeyId: string;
@@ -40,13 +41,15 @@ const UNSIGNED = 'UNSIGNED-PAYLOAD';
 /** One per store: remembers the key that is derived from the secret, the day and the region. */
 export class OssSigner {
   #derived: { readonly of: string; readonly key: Buffer } | undefined;
+  readonly #time = new SignedTime();
+  readonly #names = new SignedNames((names) => names.filter(isSigned));
 
   /** `region`: the bucket's own, through whatever endpoint, without `oss-`: `cn-hangzhou`. */
   constructor(private readonly region: string) {}
 
   /** `at`: milliseconds since 1970. OSS refuses what differs from its own clock by more than 15 minutes. */
   sign(request: OssSignable, credentials: OssCredentials, at: number): OssSigned {
-    const time = new Date(at).toISOString().replace(/[-:]|\.\d+/g, '');
+    const time = this.#time.of(at);
     const day = time.slice(0, 8);
     const scope = `${day}/${this.region}/oss/aliyun_v4_request`;
     const headers: Record<string, string> = {
@@ -57,11 +60,8 @@ export class OssSigner {
     if (credentials.securityToken !== undefined) headers['x-oss-security-token'] = credentials.securityToken;
     const query = canonicalQuery(request.query);
 
-    const lines = Object.keys(headers)
-      .filter(isSigned)
-      .sort()
-      .map((name) => `${name}:${headers[name]!.trim()}\n`)
-      .join('');
+    let lines = '';
+    for (const name of this.#names.of(headers)) lines += `${name}:${headers[name]!.trim()}\n`;
     const path = encodePath(`/${request.bucket}/${request.key}`);
     // The empty line is the list of headers that are signed although they need not be.
     const canonical = [request.method, path, query, lines, '', UNSIGNED].join('\n');

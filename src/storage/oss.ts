@@ -23,6 +23,7 @@ import {
 import { deniedOf, keyIn, listed, rulesOf, told, versioningIn } from './bucket-properties';
 import { combineCrc64, crc64, crc64In, showCrc64 } from './crc64';
 import { compareKeys } from './keys';
+import { Listing } from './listing';
 import { ossAddress } from './oss-address';
 import { errorOf, EXISTS, isThrottle, mayPass, NOT_FOUND } from './oss-errors';
 import { OssSigner } from './oss-signer';
@@ -44,7 +45,7 @@ import type {
   WriteOptions,
   WriteReceipt,
 } from './store';
-import type { TransportOptions } from './transport';
+import type { HttpRequest, TransportOptions } from './transport';
 import { openTransport } from './transport';
 import { damagedThere } from './verdicts';
 import type { Element } from './xml';
@@ -59,7 +60,7 @@ export interface OssOptions extends Omit<TransportOptions, 'origin'> {
   /** The endpoint is a domain of the bucket's own. Default false. */
   readonly cname?: boolean;
   /** Asked before every try of every request: rounds outlive security tokens. */
-  readonly credentials: () => Promise<OssCredentials>;
+  readonly credentials: () => OssCredentials | Promise<OssCredentials>;
   /** What the bucket is to encrypt blobs with. Default: what the bucket itself says. */
   readonly encryption?: { readonly type: 'AES256' | 'KMS'; readonly keyId?: string };
 }
@@ -103,19 +104,25 @@ class OssStore implements Store {
     return { throttled: this.#requests.throttled };
   }
 
-  async *list(prefix: string, signal: AbortSignal): AsyncGenerator<BlobInfo> {
+  list(prefix: string, signal: AbortSignal): Listing {
+    return new Listing(this.#pages(prefix, signal));
+  }
+
+  async *#pages(prefix: string, signal: AbortSignal): AsyncGenerator<readonly BlobInfo[]> {
     let previous: string | undefined;
     let after: Query | undefined = {};
     while (after) {
       const query = { 'list-type': '2', 'max-keys': PAGE, 'encoding-type': 'url', ...wanted(prefix), ...after };
       const { root } = await this.#xml(bucketCall(query), 'ListBucketResult', { prefix }, signal);
+      const blobs: BlobInfo[] = [];
       for (const blob of childrenOf(root, 'Contents')) {
-        signal.throwIfAborted();
         const key = decodeKey(textOf(blob, 'Key'), root);
         this.#assertAfter(previous, key);
-        yield listed(blob, key, 'Standard');
+        blobs.push(listed(blob, key, 'Standard'));
         previous = key;
       }
+      yield blobs;
+      signal.throwIfAborted();
       const token = this.#next(root, 'NextContinuationToken', prefix);
       after = token === undefined ? undefined : { 'continuation-token': token };
     }
@@ -434,12 +441,19 @@ function signing(
   bucket: string,
   root: string,
   signer: OssSigner,
-  credentials: () => Promise<OssCredentials>,
+  credentials: () => OssCredentials | Promise<OssCredentials>,
 ): Vendor['sign'] {
-  return async ({ method, key, query = {}, headers = {}, body }) => {
-    const signed = signer.sign({ method, bucket, key, query, headers }, await credentials(), Date.now());
+  const sign = (
+    { method, key, query = {}, headers = {}, body }: UnsignedRequest,
+    keys: OssCredentials,
+  ): HttpRequest => {
+    const signed = signer.sign({ method, bucket, key, query, headers }, keys, Date.now());
     const path = `${root}/${encodePath(key)}${signed.query === '' ? '' : `?${signed.query}`}`;
     return { method, path, headers: signed.headers, ...(body === undefined ? {} : { body }) };
+  };
+  return (request) => {
+    const keys = credentials();
+    return keys instanceof Promise ? keys.then((them) => sign(request, them)) : sign(request, keys);
   };
 }
 

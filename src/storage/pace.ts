@@ -9,6 +9,8 @@ const BURST_SECONDS = 0.25;
 /** A limit that is raised is felt after this long by those who wait under the old one. */
 const LOOK_AGAIN_MS = 500;
 
+const AT_ONCE = Promise.resolve();
+
 /** Token buckets for bytes and requests. Changing the limits takes effect on what waits, too. */
 export class Pace {
   readonly #bytes: Bucket;
@@ -31,7 +33,11 @@ export class Pace {
   }
 
   /** Resolves when that much may be sent. Rejects with the signal's reason. */
-  async take(bytes: number, requests: number, signal: AbortSignal): Promise<void> {
+  take(bytes: number, requests: number, signal: AbortSignal): Promise<void> {
+    return this.isLimited ? this.#takeInTurn(bytes, requests, signal) : AT_ONCE;
+  }
+
+  async #takeInTurn(bytes: number, requests: number, signal: AbortSignal): Promise<void> {
     if (!this.#bytes.isFree()) await this.#bytes.take(bytes, signal);
     if (!this.#requests.isFree()) await this.#requests.take(requests, signal);
   }

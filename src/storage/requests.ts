@@ -27,7 +27,7 @@ export interface Vendor {
   /** `s3://bucket`. */
   readonly description: string;
   /** Asks for credentials and reads the clock at every call: a repeated request is signed anew. */
-  sign(request: UnsignedRequest): Promise<HttpRequest>;
+  sign(request: UnsignedRequest): HttpRequest | Promise<HttpRequest>;
   /** An answer that is no success, or none at all. Secrets in it never get into the error. */
   errorOf(failure: HttpReply | TransportError, subject: Subject): MigrationError;
   /** Whether the answer asks to be left alone for a while (429, 503 and their like). */
@@ -119,7 +119,8 @@ export class Requests {
   }
 
   async #once(request: UnsignedRequest, { signal, into }: Asking): Promise<HttpReply | TransportError> {
-    const signed = await this.vendor.sign(request);
+    const signing = this.vendor.sign(request);
+    const signed = signing instanceof Promise ? await signing : signing;
     signal.throwIfAborted();
     try {
       return await this.transport.send(signed, into === undefined ? { signal } : { signal, into });

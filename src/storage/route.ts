@@ -41,6 +41,11 @@ export class Route {
     return this.#partsAreWrong ? this.#copier?.maxBytes : undefined;
   }
 
+  /** Whether it may be worth an attempt. */
+  get isOpen(): boolean {
+    return this.#copier !== undefined && !this.#isRefused;
+  }
+
   /** Undefined where the store does not copy, or this blob could not be: then nothing is lost but time. */
   async attempt<T>(work: (copier: Copier) => Promise<T | undefined>): Promise<T | undefined> {
     while (this.#asking !== undefined) await this.#asking;

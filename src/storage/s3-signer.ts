@@ -9,6 +9,7 @@
  */
 import { createHmac, hash } from 'node:crypto';
 import { percentEncode } from './percent';
+import { SignedNames, SignedTime } from './signed-names';
 
 export interface S3Credentials {
   readonly accessKeyId: string;
@@ -40,13 +41,14 @@ const UNSIGNED = 'UNSIGNED-PAYLOAD';
 /** One per store: remembers the key that is derived from the secret, the day and the region. */
 export class S3Signer {
   #derived: { readonly of: string; readonly key: Buffer } | undefined;
-  #time: { readonly second: number; readonly text: string } | undefined;
+  readonly #time = new SignedTime();
+  readonly #names = new SignedNames((names) => [...names, 'host']);
 
   constructor(private readonly region: string) {}
 
   /** `at`: milliseconds since 1970. Skew is not mended: a store that refuses it says so in words of its own. */
   sign(request: Signable, credentials: S3Credentials, at: number): Signed {
-    const time = this.#timeOf(at);
+    const time = this.#time.of(at);
     const day = time.slice(0, 8);
     const scope = `${day}/${this.region}/s3/aws4_request`;
     const headers: Record<string, string> = {
@@ -58,11 +60,8 @@ export class S3Signer {
     const query = canonicalQuery(request.query);
 
     let lines = '';
-    const names = Object.keys(headers);
-    names.push('host');
-    for (const name of names.sort()) {
-      lines += `${name}:${name === 'host' ? request.host : withoutBlanks(headers[name]!)}\n`;
-    }
+    const names = this.#names.of(headers);
+    for (const name of names) lines += `${name}:${name === 'host' ? request.host : withoutBlanks(headers[name]!)}\n`;
     const signed = names.join(';');
     const canonical = `${request.method}\n${request.path}\n${query}\n${lines}\n${signed}\n${UNSIGNED}`;
     const toSign = `${ALGORITHM}\n${time}\n${scope}\n${hash('sha256', canonical)}`;
@@ -80,15 +79,6 @@ export class S3Signer {
       this.#derived = { of, key };
     }
     return this.#derived.key;
-  }
-
-  /** `20060102T150405Z` */
-  #timeOf(at: number): string {
-    const second = Math.floor(at / 1000);
-    if (this.#time?.second !== second) {
-      this.#time = { second, text: new Date(second * 1000).toISOString().replace(/[-:]|\.000/g, '') };
-    }
-    return this.#time.text;
   }
 }
 

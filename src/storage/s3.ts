@@ -11,11 +11,12 @@ import { deniedOf, encryptionOf, listed, rulesOf, told, versioningOf } from './b
 import { showCrc32 } from './crc32';
 import { showCrc64 } from './crc64';
 import { compareKeys } from './keys';
+import { Listing } from './listing';
 import { joined, payload } from './payload';
 import type { Payload } from './payload';
 import { encodePath } from './percent';
 import { bare, Requests } from './requests';
-import type { UnsignedRequest } from './requests';
+import type { UnsignedRequest, Vendor } from './requests';
 import { addressOf } from './s3-address';
 import type { S3Address } from './s3-address';
 import { errorOf, isThrottle, mayPass } from './s3-errors';
@@ -33,7 +34,7 @@ import type {
   WriteOptions,
   WriteReceipt,
 } from './store';
-import type { TransportOptions } from './transport';
+import type { HttpRequest, TransportOptions } from './transport';
 import { openTransport } from './transport';
 import { damagedThere } from './verdicts';
 import type { Element } from './xml';
@@ -48,7 +49,7 @@ export interface S3Options extends Omit<TransportOptions, 'origin'> {
   /** The bucket in the path instead of the host name, as most gateways want it. Default false. */
   readonly pathStyle?: boolean;
   /** Asked before every request: rounds outlive session tokens. Default: the AWS chain (environment, profile, role). */
-  readonly credentials?: () => Promise<S3Credentials>;
+  readonly credentials?: () => S3Credentials | Promise<S3Credentials>;
   /** What the bucket is to encrypt blobs with. Default: what the bucket itself says. */
   readonly encryption?: { readonly type: 'AES256' | 'aws:kms'; readonly keyId?: string };
 }
@@ -97,7 +98,11 @@ class S3Store implements Store {
     return { throttled: this.#requests.throttled };
   }
 
-  async *list(prefix: string, signal: AbortSignal): AsyncGenerator<BlobInfo> {
+  list(prefix: string, signal: AbortSignal): Listing {
+    return new Listing(this.#pages(prefix, signal));
+  }
+
+  async *#pages(prefix: string, signal: AbortSignal): AsyncGenerator<readonly BlobInfo[]> {
     let previous: string | undefined;
     let next: Readonly<Record<string, string>> | undefined = {};
     while (next) {
@@ -107,14 +112,16 @@ class S3Store implements Store {
         { prefix },
         signal,
       );
+      const blobs: BlobInfo[] = [];
       for (const blob of page.children) {
         if (blob.name !== 'Contents') continue;
-        signal.throwIfAborted();
         const key = decodeKey(textOf(blob, 'Key'), page);
         this.#assertAfter(previous, key);
-        yield listed(blob, key, 'STANDARD');
+        blobs.push(listed(blob, key, 'STANDARD'));
         previous = key;
       }
+      yield blobs;
+      signal.throwIfAborted();
       next = this.#nextPage(page, previous);
     }
   }
@@ -438,12 +445,20 @@ class OtherAnswer extends UnavailableError {}
 
 const NAMESPACE = 'http://s3.amazonaws.com/doc/2006-03-01/';
 
-function signing({ host, root }: S3Address, region: string, credentials: () => Promise<S3Credentials>) {
+function signing(
+  { host, root }: S3Address,
+  region: string,
+  credentials: () => S3Credentials | Promise<S3Credentials>,
+): Vendor['sign'] {
   const signer = new S3Signer(region);
-  return async ({ method, key, query = {}, headers = {}, body }: UnsignedRequest) => {
+  const sign = ({ method, key, query = {}, headers = {}, body }: UnsignedRequest, keys: S3Credentials): HttpRequest => {
     const path = key === '' ? root || '/' : `${root}/${encodePath(key)}`;
-    const signed = signer.sign({ method, host, path, query, headers }, await credentials(), Date.now());
+    const signed = signer.sign({ method, host, path, query, headers }, keys, Date.now());
     return body === undefined ? { method, ...signed } : { method, body, ...signed };
+  };
+  return (request) => {
+    const keys = credentials();
+    return keys instanceof Promise ? keys.then((them) => sign(request, them)) : sign(request, keys);
   };
 }
 

@@ -28,10 +28,17 @@ export class Slabs {
     this.#unused = Math.floor(budgetBytes / SLAB_BYTES);
   }
 
-  /** Waits its turn: large requests are not starved by small ones. At most half of the budget at once. */
-  async take(bytes: number, signal: AbortSignal): Promise<Memory> {
+  /**
+   * At once where there is some, else in its turn: large requests are not starved by small ones. At most half of the
+   * budget at once.
+   */
+  take(bytes: number, signal: AbortSignal): Memory | Promise<Memory> {
     const count = Math.ceil(bytes / SLAB_BYTES);
-    await this.#reserve(count, signal);
+    const turn = this.#reserve(count, signal);
+    return turn === undefined ? this.#hand(bytes, count) : turn.then(() => this.#hand(bytes, count));
+  }
+
+  #hand(bytes: number, count: number): Memory {
     const slabs: Buffer[] = [];
     const buffers: Buffer[] = [];
     for (let rest = bytes; slabs.length < count; rest -= SLAB_BYTES) {
@@ -52,11 +59,11 @@ export class Slabs {
     };
   }
 
-  #reserve(slabs: number, signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted();
+  #reserve(slabs: number, signal: AbortSignal): Promise<void> | undefined {
+    if (signal.aborted) return Promise.reject(signal.reason as Error);
     if (this.#waiting.length === 0 && slabs <= this.#unused) {
       this.#unused -= slabs;
-      return Promise.resolve();
+      return undefined;
     }
     return new Promise((resolve, reject) => {
       const stopWaiting = onAbort(signal, () => {

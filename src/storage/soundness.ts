@@ -36,11 +36,14 @@ export class Soundness {
    * Throws when the file ends with this blob and its bytes do not have the CRC32 that the snapshot says. Whether they
    * were damaged there or on their way, a second reading tells; after the latter everything is read and sent again.
    */
-  async assertSound(blob: ManifestBlob, crc: number, before: readonly BlobProof[]): Promise<void> {
-    if (this.expected === undefined || before.length + 1 < this.#source.file.blobs.length) return;
-    const actual = combined([...before, { length: blob.length, crc32: crc }]);
-    if (actual === this.expected) return;
-    const subject = { ...this.#source.about(blob), expected: showCrc32(this.expected) };
+  assertSound(blob: ManifestBlob, crc: number, before: readonly BlobProof[]): Promise<void> | undefined {
+    if (this.expected === undefined || before.length + 1 < this.#source.file.blobs.length) return undefined;
+    const actual = before.length === 0 ? crc : combined([...before, { length: blob.length, crc32: crc }]);
+    return actual === this.expected ? undefined : this.#blame(blob, actual, this.expected);
+  }
+
+  async #blame(blob: ManifestBlob, actual: number, expected: number): Promise<never> {
+    const subject = { ...this.#source.about(blob), expected: showCrc32(expected) };
     if ((await this.#source.crc32()) !== actual) throw damagedOnTheWay(subject, actual);
     throw new BlobCorruptError(`The bytes in the source are not those that the snapshot names: ${NEW_REPOSITORY}.`, {
       subject: { ...subject, actual: showCrc32(actual) },
@@ -65,11 +68,9 @@ export class Soundness {
     { etag, checksum }: Pick<BlobProof, 'etag' | 'checksum'>,
     body?: Payload,
   ): Promise<void> {
-    if (told.length === 0) return;
-    const said = [checksum, showCrc32(crc), ...(/^[0-9a-f]{32}$/i.test(etag) ? [`md5:${etag.toLowerCase()}`] : [])];
     for (const one of told) {
       const kind = one.slice(0, one.indexOf(':') + 1);
-      const other = said.find((theirs) => theirs?.startsWith(kind));
+      const other = checksum?.startsWith(kind) ? checksum : sayIn(kind, crc, etag);
       // The target's etag may be of something else than the bytes: summing up what was sent tells without reading it again.
       const isRight = other === undefined || other === one || (body !== undefined && (await isOf(body, one)));
       if (!isRight) await this.#assertReadAgain(blob, crc, one);
@@ -83,6 +84,12 @@ export class Soundness {
     if (told.startsWith('md5:')) return;
     throw new BlobCorruptError('The store gives other bytes than it took: the blob was damaged there.', { subject });
   }
+}
+
+/** What sent bytes and an etag tell in words of that kind; undefined: nothing. */
+function sayIn(kind: string, crc: number, etag: string): string | undefined {
+  if (kind === 'crc32:') return showCrc32(crc);
+  return kind === 'md5:' && /^[0-9a-f]{32}$/i.test(etag) ? `md5:${etag.toLowerCase()}` : undefined;
 }
 
 function damagedOnTheWay(subject: Subject, read: number): DamagedOnTheWay {

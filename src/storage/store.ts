@@ -1,4 +1,5 @@
 import type { BucketProperties } from '../domain/buckets';
+import type { Listing } from './listing';
 import type { Payload } from './payload';
 
 /**
@@ -20,7 +21,7 @@ export interface Store {
   readonly hasFolders?: true;
 
   /** Blobs below `prefix` (a plain string prefix), in ascending order of the key's UTF-8 bytes. */
-  list(prefix: string, signal: AbortSignal): AsyncIterable<BlobInfo>;
+  list(prefix: string, signal: AbortSignal): Listing;
 
   /** `undefined` only when the store says 404. */
   head(key: string, signal: AbortSignal): Promise<BlobInfo | undefined>;

@@ -10,6 +10,7 @@ import {
 import type { BucketProperties } from '../../src/domain/buckets';
 import { crc32, showCrc32 } from '../../src/storage/crc32';
 import { compareKeys } from '../../src/storage/keys';
+import { inPages, Listing } from '../../src/storage/listing';
 import { Filling, memoryFor } from '../../src/storage/memory';
 import { joined } from '../../src/storage/payload';
 import type { Payload } from '../../src/storage/payload';
@@ -173,7 +174,11 @@ export class MemoryStore implements Store {
     this.blobs.set(key, flipped(this.blobs.get(key)!));
   }
 
-  async *list(prefix: string, signal: AbortSignal): AsyncGenerator<BlobInfo> {
+  list(prefix: string, signal: AbortSignal): Listing {
+    return new Listing(inPages(this.#listed(prefix, signal)));
+  }
+
+  async *#listed(prefix: string, signal: AbortSignal): AsyncGenerator<BlobInfo> {
     await this.#meet('list', prefix, signal);
     for (const key of [...this.blobs.keys()].sort(compareKeys)) {
       signal.throwIfAborted();

@@ -27,11 +27,11 @@ test('the budget is never passed, and a large request is served in its turn', as
   const slabs = new Slabs(4 * SLAB_BYTES);
   const order: string[] = [];
   const one = await slabs.take(3 * SLAB_BYTES, NEVER);
-  const large = slabs.take(4 * SLAB_BYTES, NEVER).then((memory) => {
+  const large = Promise.resolve(slabs.take(4 * SLAB_BYTES, NEVER)).then((memory) => {
     order.push('large');
     return memory;
   });
-  const small = slabs.take(1, NEVER).then((memory) => {
+  const small = Promise.resolve(slabs.take(1, NEVER)).then((memory) => {
     order.push('small');
     return memory;
   });
