@@ -40,7 +40,10 @@ export interface Owner {
  * that empties it are one turn of the event loop.
  */
 const SCRATCH = Buffer.allocUnsafeSlow(64 * 1024);
-/** A head and a body up to this length are sent in one piece, from memory that all connections share. */
+/**
+ * A head and a body up to this length are sent in one piece, from memory that all connections share: a plain socket is
+ * mostly done with it at once.
+ */
 const TOGETHER_BYTES = 64 * 1024;
 const sendingMemory = (headBytes: number) => Buffer.allocUnsafeSlow(TOGETHER_BYTES + Math.max(headBytes, 16 * 1024));
 let together = sendingMemory(0);
@@ -138,10 +141,11 @@ export class Connection {
       socket.write(head, 'latin1');
       return;
     }
-    if (body.length <= TOGETHER_BYTES) return this.#sendTogether(head, body);
+    const isPlain = this.endpoint.origin.protocol === 'http:';
+    if (isPlain && body.length <= TOGETHER_BYTES) return this.#sendTogether(head, body);
     socket.cork();
     socket.write(head, 'latin1');
-    if (this.endpoint.origin.protocol === 'http:' || body.length <= TLS_PIECE_BYTES) {
+    if (isPlain || body.length <= TLS_PIECE_BYTES) {
       for (const buffer of body.buffers) if (buffer.length > 0) socket.write(buffer);
     } else {
       this.#pieces = piecesOf(body);
