@@ -383,6 +383,7 @@ class Migration {
       startedAt: options.startedAt,
       endedAt: Date.now(),
       indices: scope.indices,
+      ...(scope.documents === undefined ? {} : { documents: scope.documents }),
       blobs: planned.blobs,
       bytes: planned.bytes,
       sentBlobs: planned.sendBlobs,

@@ -89,6 +89,8 @@ export interface ScopeInput extends RoundRef {
 }
 export interface ScopeResult {
   readonly indices: number;
+  /** Live ones of all indices, nested ones included. */
+  readonly documents?: number;
   /** Sentences: what joined or left since `previous`, and what is to be known of what joined, at most 10. */
   readonly changes: readonly string[];
   /** Digest over names, uuids and shard counts: equal digests mean the same scope. */
@@ -408,6 +410,8 @@ export interface RoundSummary {
   readonly startedAt: number;
   readonly endedAt: number;
   readonly indices: number;
+  /** As `ScopeResult`. */
+  readonly documents?: number;
   readonly blobs: number;
   readonly bytes: number;
   readonly sentBlobs: number;

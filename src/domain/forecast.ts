@@ -62,6 +62,8 @@ const AROUND: Readonly<Record<string, number>> = {
 };
 /** Calls that are made for each index, eight at a time and more. */
 const VERIFY_PER_INDEX_MS = 15;
+/** At each of up to five places of an index, a thousand of all, so many documents are found, and looked up. */
+const SAMPLE = { places: 5, placesOfAll: 1_000, readAtEach: 40 };
 
 /** Undefined before there is a round that was restored: the baseline alone says nothing about a small one. */
 export function forecast(state: MigrationState, now: number): Forecast | undefined {
@@ -178,16 +180,26 @@ function lineThrough(
 }
 
 /** Everything of a freeze that is not the round. */
-function aroundMs({ settings, freezeSteps }: MigrationState, last: RoundSummary): number {
+function aroundMs({ settings, limits, freezeSteps }: MigrationState, last: RoundSummary): number {
   const assumed: Readonly<Record<string, number>> = {
     ...AROUND,
     replicas: replicasMs(settings, last),
-    verify:
-      (AROUND['verify'] ?? 0) +
-      VERIFY_PER_INDEX_MS * last.indices +
-      (settings.verify === 'full' ? (1_000 * (last.restoredBytes || last.bytes)) / COMPARED_BYTES_PER_SECOND : 0),
+    verify: (AROUND['verify'] ?? 0) + VERIFY_PER_INDEX_MS * last.indices + readingMs(settings, limits, last),
   };
   return sum(Object.keys(AROUND).map((step) => freezeSteps?.[step] ?? assumed[step] ?? 0));
+}
+
+/** Documents of both sides, side by side. The limit may make it longer, never shorter. */
+function readingMs(
+  { verify }: MigrationState['settings'],
+  { verifyDocumentsPerSecond: limit = Infinity }: MigrationState['limits'],
+  { indices, documents = 0, restoredBytes, bytes }: RoundSummary,
+): number {
+  if (verify === 'counts') return 0;
+  const places = Math.min(SAMPLE.places, Math.max(1, Math.floor(SAMPLE.placesOfAll / indices))) * indices;
+  const read = verify === 'full' ? documents : Math.min(2 * documents, places * SAMPLE.readAtEach);
+  const freeMs = verify === 'full' ? (1_000 * (restoredBytes || bytes)) / COMPARED_BYTES_PER_SECOND : 0;
+  return Math.max(freeMs, (1_000 * read) / limit);
 }
 
 function replicasMs(settings: MigrationState['settings'], { replicaBytes = 0 }: RoundSummary): number {

@@ -38,7 +38,12 @@ export async function resolveScope(deps: StepDeps, input: ScopeInput, context: S
   }
   // What was excluded has been told.
   const before = previous && without(previous, await excludedIndices(migration, context.signal));
-  return { indices: scope.indices.length, changes: changesBetween(before, scope), digest: scopeDigest(scope) };
+  return {
+    indices: scope.indices.length,
+    ...(scope.documents === undefined ? {} : { documents: scope.documents }),
+    changes: changesBetween(before, scope),
+    digest: scopeDigest(scope),
+  };
 }
 
 function previousScope(migration: Migration, input: ScopeInput, context: StepContext): Promise<ScopeFile | undefined> {
@@ -75,7 +80,8 @@ async function resolve(
   await claimAll(migration, indices, context);
   // What stood at preflight was told by it.
   const warnings = previous === undefined ? [] : findings.warnings;
-  return { indices: indices.map(scoped), ...(warnings.length === 0 ? {} : { warnings }) };
+  const documents = indices.reduce((sum, { docs = 0 }) => sum + docs, 0);
+  return { indices: indices.map(scoped), documents, ...(warnings.length === 0 ? {} : { warnings }) };
 }
 
 /** A closed index would fail the snapshot of all; a re-created one would be mixed with the copy of the old one. */

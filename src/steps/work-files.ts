@@ -6,6 +6,8 @@ import type { ManifestIndex } from '../repository';
 /** `scope.json` of a round: the concrete indices, as the source had them when the round began. */
 export interface ScopeFile {
   readonly indices: readonly ScopedIndex[];
+  /** Live ones of all indices, nested ones included. */
+  readonly documents?: number;
   /** Of what joined in this round, sentences. */
   readonly warnings?: readonly string[];
 }

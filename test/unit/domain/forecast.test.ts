@@ -92,6 +92,22 @@ describe('it counts', () => {
     expect(at({ verify: 'full' }) - at({ verify: 'counts' })).toBeCloseTo((1_000 * 1_000 * GB) / 1e7, -3);
   });
 
+  test('the documents that may be read in a second, where that takes longer', () => {
+    const many = rounds([0, 15, 15, 15], { documents: 1_000_000_000 });
+    const limited = (verify: Settings['verify'], verifyDocumentsPerSecond?: number) => {
+      const slow = { ...state(many, { verify }), limits: { verifyDocumentsPerSecond } };
+      return forecast(slow, after(many))?.windowMs ?? 0;
+    };
+    const seconds = (verify: Settings['verify'], limit: number) => (limited(verify, limit) - limited('counts')) / 1_000;
+    expect(seconds('full', 5_000)).toBeCloseTo(1_000_000_000 / 5_000);
+    // Bytes are the slower ones.
+    expect(limited('full', 1_000_000)).toBe(limited('full'));
+    // Ten indices, five places each.
+    expect(seconds('counts+sample', 100)).toBeCloseTo((10 * 5 * 40) / 100);
+    expect(limited('counts', 1)).toBe(limited('counts'));
+    expect(limited('counts+sample')).toBe(limited('counts'));
+  });
+
   test('what an earlier freeze has measured instead of what is assumed', () => {
     const measured = { freezeSteps: { verify: 90_000, quiescence: 500 } };
     expect(at({}, measured) - at({})).toBeCloseTo(90_000 - 550, -1);
