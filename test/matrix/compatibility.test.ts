@@ -27,6 +27,7 @@ const REFUSALS: readonly (readonly [source: RegExp, target: RegExp, says: RegExp
   // Known, but from the future.
   [/^5\./, /^5\./, /the snapshot was created with Elasticsearch version \[5\.[\d.]+\] which is higher than/],
   [/^opensearch-[23]/, /^opensearch/, /created with OpenSearch version \[[\d.]+\] which is higher than/],
+  [/^7\.11/, /^9\./, /which is below the current versions? minimum index compatibility version/],
   [
     /^(7\.11|8|9|opensearch)/,
     /^[789]\./,
