@@ -283,6 +283,8 @@ const KNOWN_SETTINGS = [
   'index.number_of_replicas',
   'index.auto_expand_replicas',
   'index.merge_on_flush.enabled',
+  'index.merge.policy.type',
+  'index.merge.policy.merge_factor',
   'index.blocks.*',
   'index.routing.allocation.*',
   'index.lifecycle.*',

@@ -10,7 +10,7 @@ import { roundManifest, roundScope } from './exclusions';
 import { openMigration } from './migration';
 import type { Migration, StepDeps } from './migration';
 import { Polling } from './pause';
-import { MERGE_ON_FLUSH, mergesOnFlush } from './restore';
+import { withoutMerges } from './restore';
 import type { ManifestFile, ScopedIndex, ScopeFile } from './work-files';
 
 const REPLICAS = 'index.number_of_replicas';
@@ -56,7 +56,7 @@ function copiesByIndex(
   return new Map(
     scope.indices.map((index) => {
       const inSnapshot = manifestOf.get(index.name);
-      const merging = mergesOnFlush(clusters.target) ? mergingFor(inSnapshot, planned) : {};
+      const merging = mergingFor(Object.keys(withoutMerges(clusters.target)), inSnapshot, planned);
       return [indexOnTarget(plan.restore, index.name, round), { ...copiesFor(index, inSnapshot, planned), ...merging }];
     }),
   );
@@ -72,10 +72,13 @@ function copiesFor(index: ScopedIndex, inSnapshot: ManifestIndex | undefined, pl
   return { [REPLICAS]: Number(planned[REPLICAS] ?? index.replicas), [AUTO_EXPAND]: null };
 }
 
-/** What every restore has switched off. */
-function mergingFor(inSnapshot: ManifestIndex | undefined, planned: Planned): Wanted {
-  const merging = planned[MERGE_ON_FLUSH] ?? inSnapshot?.settings[MERGE_ON_FLUSH];
-  return { [MERGE_ON_FLUSH]: merging === undefined ? null : String(merging) };
+/** What every restore has set in place of what their owner wants. */
+function mergingFor(names: readonly string[], inSnapshot: ManifestIndex | undefined, planned: Planned): Wanted {
+  const wanted = names.map((name) => {
+    const merging = planned[name] ?? inSnapshot?.settings[name];
+    return [name, merging === undefined ? null : String(merging)] as const;
+  });
+  return Object.fromEntries(wanted);
 }
 
 /** Looks first, and sends one call for all indices that want the same. */

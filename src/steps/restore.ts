@@ -428,16 +428,24 @@ export const ALWAYS_DROPPED = [
   'index.blocks.*',
 ] as const;
 
-export const MERGE_ON_FLUSH = 'index.merge_on_flush.enabled';
-
 /**
- * OpenSearch merges small segments while it flushes, by default from 2.2 on (opensearch-project/OpenSearch#3561), and so
- * right after a restore. None of the snapshot's files would be left: the next round would fetch all of them again, and
- * neither segments nor deleted documents could be compared. A shard reads the setting when it opens (#10048 there).
+ * Settings under which the target merges nothing right after a restore. It would leave none of the snapshot's files: the
+ * next round would fetch all of them again, and neither segments nor deleted documents could be compared.
+ *
+ * OpenSearch merges small segments while it flushes, by default from 2.2 on (opensearch-project/OpenSearch#3561), and reads
+ * the setting when a shard opens (#10048 there). Elasticsearch 9.0 and later looks for pending merges when a shard has been
+ * recovered (`PostRecoveryMerger`; 8.19 does not, measured), and finds some where many documents are deleted: the policy for
+ * time series counts segments only, and never so many.
  */
-export function mergesOnFlush({ distribution, version }: ClusterInfo): boolean {
+export function withoutMerges({
+  distribution,
+  version,
+}: ClusterInfo): Readonly<Record<string, string | number | boolean>> {
   const [major = 0, minor = 0] = version.split('.').map(Number);
-  return distribution === 'opensearch' && (major > 2 || (major === 2 && minor >= 2));
+  if (distribution === 'opensearch') {
+    return major > 2 || (major === 2 && minor >= 2) ? { 'index.merge_on_flush.enabled': false } : {};
+  }
+  return major < 9 ? {} : { 'index.merge.policy.type': 'time_based', 'index.merge.policy.merge_factor': 1_000 };
 }
 
 /**
@@ -457,7 +465,7 @@ function restoreRequest(
     indexSettings: {
       ...settings,
       ...(expands ? { 'index.auto_expand_replicas': 'false' } : {}),
-      ...(mergesOnFlush(clusters.target) ? { [MERGE_ON_FLUSH]: false } : {}),
+      ...withoutMerges(clusters.target),
       'index.number_of_replicas': 0,
       'index.blocks.write': true,
     },

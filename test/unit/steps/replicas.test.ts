@@ -58,6 +58,20 @@ test('what an OpenSearch target had to leave while it was restored into, it does
   expect(await merging(of('8.19.0'))).toBe('false');
 });
 
+test('a target of 9.0 and later merges again as its owner wants it', async () => {
+  const quiet = { 'index.merge.policy.type': 'time_based', 'index.merge.policy.merge_factor': '1000' };
+  const afterwards = async (target: string, settings: Record<string, string> = {}) => {
+    const migration = new AMigration({ movies: { settings } }, {}, { target }).restored();
+    Object.assign(migration.target.settingsOf['movies']!, quiet);
+    await run(migration, false);
+    const held = migration.target.settingsOf['movies']!;
+    return ['type', 'merge_factor'].map((name) => held[`index.merge.policy.${name}`]);
+  };
+  expect(await afterwards('9.1.0')).toEqual([undefined, undefined]);
+  expect(await afterwards('9.0.0', { 'index.merge.policy.type': 'tiered' })).toEqual(['tiered', undefined]);
+  expect(await afterwards('8.19.0')).toEqual(['time_based', '1000']);
+});
+
 test('waits until the copies are active', async () => {
   const migration = new AMigration().restored();
   migration.target.frames = [

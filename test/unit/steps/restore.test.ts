@@ -72,6 +72,18 @@ describe('a first restore', () => {
     expect(await merging(planned)).toBe(wanted ?? true);
   });
 
+  test.each([
+    ['8.19.0', [undefined, undefined]],
+    ['9.0.0', ['time_based', 1_000]],
+    ['9.1.0', ['time_based', 1_000]],
+    ['opensearch-3.0.0', [undefined, undefined]],
+  ])('into %s sets the policy and the factor of merges to %j', async (target, wanted) => {
+    const migration = new AMigration({ movies: {} }, {}, { target });
+    await run(migration);
+    const { indexSettings } = migration.target.requests[0]!;
+    expect(['type', 'merge_factor'].map((name) => indexSettings[`index.merge.policy.${name}`])).toEqual(wanted);
+  });
+
   test('records what is restored before the request and the uuid after it', async () => {
     const migration = new AMigration();
     migration.target.fail('restore', new UnavailableError('no answer'));
