@@ -197,3 +197,14 @@ class Naming {
     return { count: this.count, ids: this.ids };
   }
 }
+
+/** Documents that a sample takes at one place of an index. */
+export const SAMPLED_AT_A_PLACE = 20;
+const PLACES_AT_MOST = 5;
+/** Of all indices together: a sample must not lengthen the freeze with their number. */
+const PLACES_OF_ALL = 1_000;
+
+/** Places that a sample looks at in each of so many indices. */
+export function sampledPlaces(indices: number): number {
+  return Math.min(PLACES_AT_MOST, Math.max(1, Math.floor(PLACES_OF_ALL / indices)));
+}

@@ -1,3 +1,4 @@
+import { SAMPLED_AT_A_PLACE, sampledPlaces } from './contents';
 import { formatBytes, formatDuration } from './durations';
 import type { RoundSummary } from './exchange';
 import { limitInForce } from './limits';
@@ -62,8 +63,6 @@ const AROUND: Readonly<Record<string, number>> = {
 };
 /** Calls that are made for each index, eight at a time and more. */
 const VERIFY_PER_INDEX_MS = 15;
-/** At each of up to five places of an index, a thousand of all, so many documents are found, and looked up. */
-const SAMPLE = { places: 5, placesOfAll: 1_000, readAtEach: 40 };
 
 /** Undefined before there is a round that was restored: the baseline alone says nothing about a small one. */
 export function forecast(state: MigrationState, now: number): Forecast | undefined {
@@ -196,8 +195,9 @@ function readingMs(
   { indices, documents = 0, restoredBytes, bytes }: RoundSummary,
 ): number {
   if (verify === 'counts') return 0;
-  const places = Math.min(SAMPLE.places, Math.max(1, Math.floor(SAMPLE.placesOfAll / indices))) * indices;
-  const read = verify === 'full' ? documents : Math.min(2 * documents, places * SAMPLE.readAtEach);
+  // Those of a sample are found, then looked up.
+  const sampled = Math.min(documents, indices * sampledPlaces(indices) * SAMPLED_AT_A_PLACE);
+  const read = verify === 'full' ? documents : 2 * sampled;
   const freeMs = verify === 'full' ? (1_000 * (restoredBytes || bytes)) / COMPARED_BYTES_PER_SECOND : 0;
   return Math.max(freeMs, (1_000 * read) / limit);
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { compareContents, mergeSlices, SliceComparison } from '../domain/contents';
+import { compareContents, mergeSlices, SAMPLED_AT_A_PLACE, sampledPlaces, SliceComparison } from '../domain/contents';
 import type { DocumentFacts, Side, SliceFacts } from '../domain/contents';
 import type { Fingerprint, LedgerRow } from '../domain/ledger';
 import type { RoundKeys } from '../domain/names';
@@ -42,10 +42,6 @@ interface SideFacts extends Pick<Fingerprint, 'segments'> {
 /** Clusters serve these beside their users. */
 const INDICES_AT_ONCE = 8;
 const SLICES_AT_ONCE = 4;
-const PROBE = 20;
-const PROBES_AT_MOST = 5;
-/** Of all indices together: a sample must not lengthen the freeze with their number. */
-const PROBES_OF_ALL = 1_000;
 const IDS_AT_ONCE = 200;
 /** Of `_source`, of each side of all indices together: parsing it takes 6 MiB a second, in the freeze. */
 const SAMPLE_BYTES = 64 * 1024 * 1024;
@@ -58,11 +54,11 @@ const INFLATION = 3;
  * it costs does not depend on the size of an index. `seed` makes the same choice again.
  */
 export async function sampleDocuments(input: ContentsInput, seed: string, context: Telling): Promise<LedgerRow[]> {
-  const probes = Math.min(PROBES_AT_MOST, Math.max(1, Math.floor(PROBES_OF_ALL / input.indices.length)));
+  const probes = sampledPlaces(input.indices.length);
   const bytes = SAMPLE_BYTES / input.indices.length / probes;
   const reading = new Reading(input.pace, context, INDICES_AT_ONCE);
   const rows = await mapInParallel(input.indices, INDICES_AT_ONCE, context.signal, async (index, signal) => {
-    const probe = { probes, size: documentsOf(index, bytes, PROBE), seed };
+    const probe = { probes, size: documentsOf(index, bytes, SAMPLED_AT_A_PLACE), seed };
     const [fromSource, fromTarget] = await Promise.all(
       (['source', 'target'] as const).map((side) => {
         const read: Read = (shard, after, size) =>
