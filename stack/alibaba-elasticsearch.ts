@@ -39,6 +39,8 @@ export interface AlibabaOptions extends FrontOptions {
   readonly region?: string;
   /** Regions of buckets that are not in the cluster's. */
   readonly buckets?: Readonly<Record<string, string>>;
+  /** Keys of KMS (`acs:kms:...:key/ID`) that encrypt what is in a bucket. */
+  readonly kmsKeys?: Readonly<Record<string, string>>;
 }
 
 export interface AlibabaServer extends Front {
@@ -170,6 +172,10 @@ class Cluster {
           'future requests to this endpoint. [ErrorCode]: AccessDenied',
       );
     }
+    const kmsKey = this.options.kmsKeys?.[bucket];
+    if (allowed.policy !== undefined && kmsKey !== undefined && !mayUse(kmsKey, allowed.policy, isWriting)) {
+      return used('o_s_s_exception', 'This request is forbidden by kms. [ErrorCode]: AccessDenied');
+    }
     const isAllowed =
       allowed.policy === undefined
         ? allowed.buckets?.includes(bucket) === true
@@ -216,6 +222,11 @@ function permits(policy: readonly Statement[], bucket: string, basePath: string,
     allows(policy, 'oss:ListObjects', resource) &&
     ['oss:GetObject', ...written].every((action) => allows(policy, action, blob))
   );
+}
+
+function mayUse(kmsKey: string, policy: readonly Statement[], isWriting: boolean): boolean {
+  const actions = ['kms:Decrypt', ...(isWriting ? ['kms:GenerateDataKey'] : [])];
+  return actions.every((action) => allows(policy, action, kmsKey));
 }
 
 /** Found out while the repository is made: it is not registered then. */

@@ -12,6 +12,8 @@ export interface S3DoorOptions {
   readonly endpoint: string;
   /** Asked with every request: a test may change it. */
   readonly policy: () => readonly Statement[];
+  /** Keys of KMS (ARN) that encrypt what is in a bucket. Asked with every request, too. */
+  readonly kmsKeyOf?: (bucket: string) => string | undefined;
 }
 
 export interface S3Door {
@@ -21,9 +23,10 @@ export interface S3Door {
 
 const WHO = 'arn:aws:iam::123456789012:user/worker';
 
-export async function startS3Door({ endpoint, policy }: S3DoorOptions): Promise<S3Door> {
+export async function startS3Door({ endpoint, policy, kmsKeyOf }: S3DoorOptions): Promise<S3Door> {
   const server = createServer((incoming, response) => {
-    const needs = needsOf(incoming);
+    const asked = needsOf(incoming);
+    const needs = incoming.method === 'HEAD' ? asked : asked.flatMap((need) => [need, ...ofKey(need, kmsKeyOf)]);
     const denied = needs.find(({ action, resource, context }) => !allows(policy(), action, resource, context));
     if (denied !== undefined) return deny(incoming, response, notAuthorized(WHO, denied.action, denied.resource));
     forward(endpoint, incoming, response, policy());
@@ -62,6 +65,14 @@ function needsOf({ method = '', url = '/', headers }: IncomingMessage): Need[] {
     { action: actionOnObject(method, query), resource: arn(path) },
     ...(copied === undefined ? [] : [{ action: 's3:GetObject', resource: arn(copied) }]),
   ];
+}
+
+/** Reading decrypts, writing wants a new key. */
+function ofKey({ action, resource }: Need, kmsKeyOf: S3DoorOptions['kmsKeyOf']): Need[] {
+  const [bucket = ''] = resource.slice(arn('').length).split('/');
+  const key = kmsKeyOf?.(bucket);
+  const used = { 's3:GetObject': 'kms:Decrypt', 's3:PutObject': 'kms:GenerateDataKey' }[action];
+  return key === undefined || used === undefined ? [] : [{ action: used, resource: key }];
 }
 
 function contextOf(query: URLSearchParams): Context {

@@ -13,6 +13,16 @@ export function registrationName(firstRunId: string): string {
   return `snapferry-${firstRunId.replace(/-/g, '').slice(0, 12)}`;
 }
 
+/** The one that preflight makes, and removes, to see whether it works. */
+export function probeRegistrationName(firstRunId: string): string {
+  return `${registrationName(firstRunId)}-probe`;
+}
+
+/** Below it preflight lays, for a moment, what the target's cluster is to find. The same for every run: policies name it. */
+export function probesFolder(work: string): string {
+  return `${work}/probes`;
+}
+
 /** `<migration>/freeze-<n>`: the lease's workflow id. */
 export function leaseWorkflowId(migration: string, freeze: number): string {
   return `${migration}/freeze-${freeze}`;

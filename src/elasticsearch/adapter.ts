@@ -160,6 +160,16 @@ class HttpCluster implements OpenedCluster {
     await this.http.find({ method: 'DELETE', path: snapshotPath(name) }, 'repository_missing_exception', signal);
   }
 
+  async lists(repository: string, { name, uuid }: port.SnapshotId, signal: AbortSignal): Promise<boolean> {
+    const attempt = await this.http.attempt<object>({ method: 'GET', path: snapshotPath(repository, name) }, signal);
+    // Asked for by its name, of which every version but 5.x says 404, and all say the uuid that they read in the index.
+    if (attempt.ok) return JSON.stringify(attempt.body).includes(uuid);
+    const { type, reason } = attempt.refusal;
+    if (reason.includes(uuid)) return true;
+    if (type === 'snapshot_missing_exception') return false;
+    throw attempt.error;
+  }
+
   async snapshot(repository: string, snapshot: string, signal: AbortSignal): Promise<port.SnapshotInfo | undefined> {
     interface Answer {
       readonly snapshots?: readonly answers.SnapshotAnswer[];
@@ -319,10 +329,6 @@ class HttpCluster implements OpenedCluster {
       return surroundings.refusalOf(this.http, call, signal);
     }
     return 'PUT <index>/_block/write, which came with 7.9';
-  }
-
-  registrationRefusal(definition: port.RepositoryDefinition, signal: AbortSignal): Promise<string | undefined> {
-    return surroundings.registrationRefusal(this.http, definition, signal);
   }
 
   dataStreams(signal: AbortSignal): Promise<Readonly<Record<string, readonly string[]>>> {

@@ -58,6 +58,11 @@ export interface Cluster {
   putRepository(name: string, definition: RepositoryDefinition, signal: AbortSignal): Promise<void>;
   /** Not registered is no error. In use by a snapshot or restore: `UnavailableError`. */
   deleteRepository(name: string, signal: AbortSignal): Promise<void>;
+  /**
+   * Whether the index of that repository lists this snapshot, whose own files need not be there. Throws where the
+   * cluster cannot read the repository.
+   */
+  lists(repository: string, snapshot: SnapshotId, signal: AbortSignal): Promise<boolean>;
 
   /** Asks by name, never `_all` (a filtered copy cannot list absent ones). `undefined` when missing. */
   snapshot(repository: string, snapshot: string, signal: AbortSignal): Promise<SnapshotInfo | undefined>;
@@ -128,11 +133,6 @@ export interface Cluster {
    * so nothing changes. Undefined when it would not.
    */
   refusalOf(call: CallName, signal: AbortSignal): Promise<string | undefined>;
-  /**
-   * As `refusalOf`, of registering a repository of this type and role (`role_arn`): asked without a bucket or folder, so
-   * that none is registered. Only for types that cannot do without one: `s3`, `oss`, `cos`, `fs`, `gcs`, `url`.
-   */
-  registrationRefusal(definition: RepositoryDefinition, signal: AbortSignal): Promise<string | undefined>;
   /** Data streams with their backing indices. As the next four: empty where the cluster has none or does not say. */
   dataStreams(signal: AbortSignal): Promise<Readonly<Record<string, readonly string[]>>>;
   /**
@@ -216,6 +216,11 @@ export interface RepositoryDefinition {
 
 /** Makes a request when its turn has come, and again where the cluster rejected it. */
 export type Turn = <T>(request: () => Promise<T>) => Promise<T>;
+
+export interface SnapshotId {
+  readonly name: string;
+  readonly uuid: string;
+}
 
 export interface SnapshotInfo {
   readonly name: string;

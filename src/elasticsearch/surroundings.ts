@@ -1,9 +1,8 @@
 import type { Definition, Definitions } from '../domain/definitions';
-import { ConfigurationError } from '../domain/errors';
 import type { Watermark } from '../domain/watermarks';
 import { CALLS, NOBODY } from './calls';
 import type { CallName, NeededCall } from './calls';
-import type { RepositoryDefinition, Room } from './cluster';
+import type { Room } from './cluster';
 import { isUnsupported } from './failures';
 import type { Refusal } from './failures';
 import type { Call, Http } from './http';
@@ -19,23 +18,6 @@ export async function refusalOf(http: Http, name: CallName, signal: AbortSignal)
   const call: Call = { method, path: target, ...(body && { body }), ...(accept && { accept }) };
   // What is only asked to judge the plan may be missing in this version: then there is nothing to judge.
   return refusalOfCall(http, call, isAdvisory ? isDenied : isForbidden, signal);
-}
-
-/** See `Cluster.registrationRefusal`. */
-export async function registrationRefusal(
-  http: Http,
-  { type, settings: { role_arn } }: RepositoryDefinition,
-  signal: AbortSignal,
-): Promise<string | undefined> {
-  const path = `/_snapshot/${NOBODY}`;
-  const body = { type, settings: role_arn === undefined ? {} : { role_arn } };
-  const attempt = await http.attempt<unknown>({ method: 'PUT', path, body }, signal);
-  if (attempt.ok) throw new ConfigurationError(`A repository without a place was registered: remove '${NOBODY}'`);
-  const { status, type: refused, reason } = attempt.refusal;
-  if (status === 401 || status === 403) return `PUT ${path}: ${reason}`;
-  // The cluster looked for the place, so it would have registered one.
-  if (refused !== undefined) return undefined;
-  throw attempt.error;
 }
 
 type Judge = (refusal: Refusal) => boolean;

@@ -3,6 +3,7 @@ import { estimate, estimateSentence } from '../domain/estimate';
 import type { Estimate } from '../domain/estimate';
 import type { PreflightInput } from '../domain/exchange';
 import type { Lack } from '../domain/definitions';
+import { ConfigurationError } from '../domain/errors';
 import { WorkKeys } from '../domain/names';
 import { formatBytes, formatDuration } from '../domain/durations';
 import { isShared, webhooksOf } from '../domain/plan';
@@ -29,6 +30,7 @@ import {
 import type { StepDeps } from './migration';
 import type { Claimant } from './ownership';
 import { checkJoining } from './joining-checks';
+import { probeRegistrations } from './registration-probe';
 import { checkCalls, checkRoom } from './surroundings';
 
 /** The one list of checks, for the first step of a migration and for `snapferry check`. */
@@ -48,7 +50,7 @@ export interface Inspection {
 
 type Who = Pick<PreflightInput, 'migration' | 'firstRunId'>;
 
-/** Checks everything that can be checked. Leaves nothing behind but what the store may keep of a deleted probe object. */
+/** Checks everything that can be checked. Leaves nothing behind but what the store may keep of deleted probe objects. */
 export async function inspect(deps: StepDeps, plan: ResolvedPlan, who: Who, context: StepContext): Promise<Inspection> {
   const findings = new Findings();
   const ends = await openEnds(deps, plan, findings);
@@ -113,7 +115,7 @@ class Checks {
     context.progress({ step: 'checking permissions' });
     // A node lets questions about snapshots wait until the one that runs has ended.
     if (source !== undefined && target !== undefined && !runsSnapshot) {
-      await checkCalls(this.deps.config, plan, ends, findings, context.signal);
+      await checkCalls(plan, ends, findings, context.signal);
     }
     await this.stores(target);
     return { source, target, ...(await this.indices(target)) };
@@ -122,7 +124,7 @@ class Checks {
   private cluster(cluster: Cluster): Promise<ClusterInfo | undefined> {
     this.context.progress({ step: `checking cluster ${cluster.name}` });
     return this.findings.attempt('clusters', cluster.name, async () => {
-      const info = await cluster.info(this.context.signal);
+      const info = await permitted(cluster.info(this.context.signal));
       const version = parseVersion(info);
       const product = version === undefined ? info.version : describeVersion(version);
       this.findings.ok('clusters', cluster.name, `answers as ${info.clusterName}, ${product}`);
@@ -172,7 +174,8 @@ class Checks {
     const { source, target, work } = this.plan.repository;
     const { findings, context } = this;
     context.progress({ step: 'checking stores' });
-    await checkSourceLocation(sourceStore, source.basePath, findings, context.signal);
+    const keyId = keyOf(this.deps.config.store(source.store));
+    await checkSourceLocation(sourceStore, source.basePath, keyId, findings, context.signal);
     this.bucket = await checkBuckets(this.deps.config, this.plan, this.ends, findings, context.signal);
     if (this.bucket?.isProbed !== true) {
       await probeTarget(targetStore, WorkKeys.of(work, this.who.firstRunId).prefix, findings, context.signal);
@@ -181,6 +184,9 @@ class Checks {
     if (!isShared(this.plan) && this.deps.config.store(target.store).type !== 'directory') {
       await probeUploads(targetStore, target.basePath, findings, context.signal);
     }
+    context.progress({ step: 'checking repositories' });
+    const probed = { config: this.deps.config, plan: this.plan, firstRunId: this.who.firstRunId, ...this.ends };
+    await probeRegistrations(probed, findings, context);
     await checkRegistrations({ config: this.deps.config, plan: this.plan, ...this.ends }, findings, context.signal);
     if (targetInfo === undefined) return;
     await checkTargetLocation(this.claimant(targetInfo), this.plan, findings, context.signal);
@@ -287,6 +293,23 @@ function endOf(connection: ClusterAuth | StoreConnection): number | 'unknown' | 
   if (connection.type === 's3') return endOfSession({ keys: connection.credentials });
   if (connection.type === 'oss') return connection.credentials().securityToken === undefined ? undefined : 'unknown';
   return connection.type === 'sigv4' ? endOfSession(connection) : undefined;
+}
+
+/** Who signs may lack a statement; who gives a password has the wrong one, which the error says. */
+async function permitted(asked: Promise<ClusterInfo>): Promise<ClusterInfo> {
+  try {
+    return await asked;
+  } catch (error) {
+    if (!(error instanceof ConfigurationError) || !error.message.includes('es:ESHttp')) throw error;
+    const { subject } = error;
+    throw new ConfigurationError(`${error.message} (statement ReadIndices of \`snapferry policies PLAN\`)`, {
+      subject,
+    });
+  }
+}
+
+function keyOf(connection: StoreConnection): string | undefined {
+  return connection.type === 'directory' ? undefined : connection.encryption?.keyId;
 }
 
 function timeOf(time: number): string {

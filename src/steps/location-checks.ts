@@ -19,8 +19,14 @@ import { newestRepositoryData } from './source-repository';
 
 type Place = ResolvedPlan['repository']['target'];
 
-/** Readable, and what lies there already: snapshots of others stay and are said. */
-export async function checkSourceLocation(store: Store, basePath: string, findings: Findings, signal: AbortSignal) {
+/** Readable, and what lies there already: snapshots of others stay and are said. `keyId` of KMS encrypts what will lie there. */
+export async function checkSourceLocation(
+  store: Store,
+  basePath: string,
+  keyId: string | undefined,
+  findings: Findings,
+  signal: AbortSignal,
+) {
   await findings.attempt('stores', store.description, async () => {
     const data = await permitted('ListRepository, ReadRepository, UseKey', () =>
       newestRepositoryData(store, basePath, signal),
@@ -28,6 +34,12 @@ export async function checkSourceLocation(store: Store, basePath: string, findin
     await permitted('ReadRepository', () => store.head(below(basePath, NOBODY), signal));
     const count = data?.snapshots.length ?? 0;
     findings.ok('stores', store.description, `the source location '${basePath}' can be listed and read`);
+    if (data === undefined && keyId !== undefined) {
+      findings.warn('stores', store.description, {
+        seen: `Nothing lies at the source location yet, so nobody knows before the first snapshot whether the worker may decrypt by key ${keyId}`,
+        remedy: "see to it that it may: statement UseKey of `snapferry policies PLAN`, the worker's",
+      });
+    }
     if (count === 0) return;
     findings.warn('stores', store.description, {
       seen: `The source location '${basePath}' of ${store.description} already holds ${count} snapshot(s)`,
@@ -310,7 +322,7 @@ function sameLocation(a: RepositoryDefinition, b: RepositoryDefinition): boolean
 }
 
 /** `fs` repositories have a folder, all others a bucket (Azure: a container) and a base path. */
-function locationOf({ settings }: RepositoryDefinition): string {
+export function locationOf({ settings }: RepositoryDefinition): string {
   const text = (key: string) => String(settings[key] ?? '');
   const trimmed = (path: string) =>
     path

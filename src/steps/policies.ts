@@ -1,5 +1,6 @@
 import type { Config } from '../config';
 import { ConfigurationError } from '../domain/errors';
+import { probesFolder } from '../domain/names';
 import { isShared } from '../domain/plan';
 import type { ResolvedPlan } from '../domain/plan';
 import type { NotedStatement, Policy } from '../domain/policies';
@@ -117,7 +118,9 @@ function clusterPolicies(plan: ResolvedPlan, config: Config, side: Side, domains
   const role = roleOf(plan, config, side);
   const isWriter = side === 'source';
   const statements = [
-    ...(isWriter ? writes(place, basePath, cluster) : reads(place, basePath, cluster)),
+    ...(isWriter
+      ? writes(place, basePath, cluster)
+      : reads(place, [basePath, probesFolder(plan.repository.work)], cluster)),
     ...keyOf(connection, role, isWriter, cluster),
   ];
   const policy: Policy = {
@@ -176,7 +179,7 @@ function workerPolicies(plan: ResolvedPlan, config: Config): Policy[] {
     ...(shared
       ? []
       : given(source.store, from, (place) => [
-          ...reads(place, source.basePath, WORKER),
+          ...reads(place, [source.basePath], WORKER),
           properties(place),
           ...keyOf(from, undefined, false, WORKER),
         ])),
@@ -262,20 +265,20 @@ function below(place: Place, ...folders: readonly string[]): string[] {
   return folders.map((folder) => `${bucketOf(place)[0]}/${folder === '' ? '*' : `${folder}/*`}`);
 }
 
-function reads(place: Place, basePath: string, who: string): NotedStatement[] {
+function reads(place: Place, folders: readonly string[], who: string): NotedStatement[] {
   const { list, get } = place.cloud;
   return [
     allowed('ListRepository', [list], bucketOf(place), [
       `list objects, head bucket: ${who} lists the repository, and is told of a missing blob that it is missing`,
     ]),
-    allowed('ReadRepository', [get], below(place, basePath), [`get and head object: ${who} reads the repository`]),
+    allowed('ReadRepository', [get], below(place, ...folders), [`get and head object: ${who} reads the repository`]),
   ];
 }
 
 function writes(place: Place, basePath: string, who: string): NotedStatement[] {
   const { put, remove } = place.cloud;
   return [
-    ...reads(place, basePath, who),
+    ...reads(place, [basePath], who),
     allowed('WriteRepository', [put], below(place, basePath), [`put object, upload part: ${who} writes snapshots`]),
     allowed('CleanRepository', [remove], below(place, basePath), [
       `delete object: ${who} removes older index-N, and the files by which it verifies a repository`,

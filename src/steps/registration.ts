@@ -58,11 +58,15 @@ export async function registerTarget(deps: StepDeps, migration: Migration, conte
     await migration.target.deleteRepository(registration.name, context.signal);
   }
   const definition = throttled(
-    { ...writable, settings: { ...writable.settings, readonly: true } },
+    readOnly(writable),
     'max_restore_bytes_per_sec',
     migration.plan.throttles.restoreBytesPerSecond,
   );
   await create(migration, registration, migration.target, definition, context);
+}
+
+export function readOnly(definition: RepositoryDefinition): RepositoryDefinition {
+  return { ...definition, settings: { ...definition.settings, readonly: true } };
 }
 
 /** In force with the registration, and gone with it. What the connections file sets is left where the plan is silent. */
@@ -124,6 +128,16 @@ async function create(
   const { cluster: clusterName, name } = registration;
   const record: RegistrationRecord = { cluster: clusterName, name };
   await createJson(migration.targetStore, recordKey(migration, registration), record, context.signal);
+  await register(cluster, name, definition, context);
+}
+
+/** Registers, elsewhere by region where that helps. Throws `ConfigurationError`, and leaves nothing, where neither works. */
+export async function register(
+  cluster: Cluster,
+  name: string,
+  definition: RepositoryDefinition,
+  context: StepContext,
+): Promise<void> {
   assertMayAct(context, REGISTER_TIMEOUT_MS);
   try {
     await cluster.putRepository(name, definition, context.signal);

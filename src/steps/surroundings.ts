@@ -2,7 +2,6 @@ import { formatBytes } from '../domain/durations';
 import { resolvePatterns } from '../domain/patterns';
 import type { ResolvedPlan } from '../domain/plan';
 import { freeBytesAt } from '../domain/watermarks';
-import type { Config } from '../config';
 import { callsOf } from '../elasticsearch';
 import type { CallName, NeededCall } from '../elasticsearch';
 import type { Cluster, IndexInfo, Room } from '../elasticsearch/cluster';
@@ -31,13 +30,7 @@ export function wantedBy({ cutover, throttles, repository, restore }: ResolvedPl
 }
 
 /** A dry probe of each call that a migration needs and a service or a role may refuse. */
-export async function checkCalls(
-  config: Config,
-  plan: ResolvedPlan,
-  ends: Ends,
-  findings: Findings,
-  signal: AbortSignal,
-) {
+export async function checkCalls(plan: ResolvedPlan, ends: Ends, findings: Findings, signal: AbortSignal) {
   for (const side of ['source', 'target'] as const) {
     const cluster = ends[side];
     await findings.attempt('calls', cluster.name, async () => {
@@ -53,9 +46,6 @@ export async function checkCalls(
       for (const { name, call, refusal = '' } of refused) reportRefusal(cluster, name, call, refusal, findings);
       if (refused.length === 0) findings.ok('calls', cluster.name, `permits all ${calls.length} calls asked about`);
     });
-    await findings.attempt('calls', cluster.name, () =>
-      checkRegistering(config, plan, side, cluster, findings, signal),
-    );
   }
   await findings.attempt('calls', plan.source, () => checkProofOfQuiet(plan, ends.source, findings, signal));
 }
@@ -74,30 +64,6 @@ function reportRefusal(cluster: Cluster, name: CallName, call: NeededCall, refus
 
 function statementOf(sid: string): string {
   return `statement ${sid} of \`snapferry policies PLAN\``;
-}
-
-/** Of these a repository needs a bucket or a folder, so that one asked for without is never registered. */
-const NEED_A_PLACE = ['s3', 'oss', 'cos', 'fs', 'gcs', 'url'];
-
-/** Amazon's domains register only with a role that the caller may pass. */
-async function checkRegistering(
-  config: Config,
-  plan: ResolvedPlan,
-  side: 'source' | 'target',
-  cluster: Cluster,
-  findings: Findings,
-  signal: AbortSignal,
-) {
-  const { store, basePath, name } = plan.repository[side];
-  if (name !== undefined) return;
-  const definition = config.repositoryDefinition(store, cluster.name, basePath);
-  if (!NEED_A_PLACE.includes(definition.type)) return;
-  const refusal = await cluster.registrationRefusal(definition, signal);
-  if (refusal === undefined) return findings.ok('calls', cluster.name, `permits registering ${definition.type}`);
-  findings.refuse('calls', cluster.name, {
-    seen: `Cluster '${cluster.name}' refuses ${refusal} (the repository is registered by it)`,
-    remedy: `grant it, and iam:PassRole where there is a role_arn (${statementOf('WriteSnapshots, PassRole')})`,
-  });
 }
 
 /** Without `_block` and `_tasks` nothing proves that writes have come to rest. */

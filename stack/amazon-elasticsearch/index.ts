@@ -49,6 +49,8 @@ export interface AmazonOptions extends FrontOptions {
   readonly roles: SnapshotRoles;
   /** Regions of buckets that are not in the domain's. */
   readonly buckets?: Readonly<Record<string, string>>;
+  /** Keys of KMS (ARN) that encrypt what is written into a bucket. */
+  readonly kmsKeys?: Readonly<Record<string, string>>;
   /** Default ap-southeast-1, movies. */
   readonly region?: string;
   readonly domain?: string;
@@ -252,7 +254,7 @@ class Domain {
     const asked = settings['region'] ?? (isAnywhere ? region : 'us-east-1');
     if (asked !== region || (region !== this.region && !isAnywhere)) return elsewhere(region);
     if (role.policy === undefined) return role.buckets?.includes(bucket) === true ? undefined : ACCESS_DENIED;
-    return deniedBy(role.policy, name, settings, isWriting);
+    return deniedBy(role.policy, name, settings, isWriting, this.options.kmsKeys?.[bucket]);
   }
 
   private isTrusted({ trust }: SnapshotRole): boolean {
@@ -267,13 +269,21 @@ class Domain {
  * The first thing that a use of the repository needs and the role may not. That a node verifies, lists, reads, writes and
  * cleans is its own doing, hence asked before: the node keeps the repository in a folder.
  */
-function deniedBy(policy: readonly Statement[], role: string, settings: Settings, isWriting: boolean) {
+function deniedBy(
+  policy: readonly Statement[],
+  role: string,
+  settings: Settings,
+  isWriting: boolean,
+  kmsKey: string | undefined,
+) {
   const bucket = `arn:aws:s3:::${String(settings['bucket'])}`;
   const blob = [bucket, settings['base_path'], 'index-0'].filter((part) => part !== undefined && part !== '').join('/');
   const needs = [
     ['s3:ListBucket', bucket],
     ['s3:GetObject', blob],
     ...(isWriting ? [['s3:PutObject', blob] as const, ['s3:DeleteObject', blob] as const] : []),
+    ...(isWriting && kmsKey !== undefined ? [['kms:GenerateDataKey', kmsKey] as const] : []),
+    ...(kmsKey !== undefined ? [['kms:Decrypt', kmsKey] as const] : []),
   ] as const;
   const denied = needs.find(([action, resource]) => !allows(policy, action, resource));
   if (denied === undefined) return undefined;

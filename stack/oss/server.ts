@@ -7,6 +7,7 @@ import type { Operation } from './address';
 import { breakOff, ConnectionGone, hasBody, incoming, isBreak, send } from './bodies';
 import * as buckets from './bucket-calls';
 import * as settings from './bucket-settings';
+import { OWNER } from './call';
 import type { Handler, Reply, Service } from './call';
 import type { Headers } from './canonical';
 import { OssError } from './errors';
@@ -105,7 +106,7 @@ class Exchange {
     const token = verify({ method, headers, ...address }, this.options.keys, this.beganMs);
     const operation = operationOf(method, address, headers);
     const policy = this.options.policy();
-    if (policy !== undefined) assertAllowed(policy, operation, address, headers);
+    if (policy !== undefined) assertAllowed(policy, operation, address, headers, this.kmsKeyOf(address.bucket));
     this.moved = this.options.traffic[operation] ??= this.moved;
     this.moved.requests++;
     const { bucket, key } = address;
@@ -116,6 +117,13 @@ class Exchange {
     const body = incoming(this.request, fault, (bytes) => (this.moved.bytesIn += bytes));
     const query = new Map(address.query);
     return HANDLERS[operation]({ operation, bucket, key, query, headers, body, fault }, this.options.service);
+  }
+
+  /** As the bucket was told (PutBucketEncryption). */
+  private kmsKeyOf(bucket = ''): string | undefined {
+    const { region, storage } = this.options.service;
+    const key = storage.settings.of(bucket).encryption?.KMSMasterKeyID;
+    return key === undefined ? undefined : `acs:kms:${region}:${OWNER.ID}:key/${key}`;
   }
 
   private async answer(reply: Reply): Promise<void> {

@@ -1,5 +1,7 @@
 /** What every cluster promises, one suite for all versions. A test only says how to reach an empty one. */
 import { randomBytes } from 'node:crypto';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { MigrationError } from '../../src/domain/errors';
 import { patternsOf } from '../../src/domain/definitions';
@@ -19,6 +21,7 @@ import type {
 import { compareAllDocuments } from '../../src/steps/compare-documents';
 import { Bucket } from '../../src/storage';
 import { MemoryStore } from '../support/memory-store';
+import { readOnly } from '../../src/steps/registration';
 import { withoutMerges } from '../../src/steps/restore';
 
 export interface OpenedCluster {
@@ -29,6 +32,8 @@ export interface OpenedCluster {
   readonly send: (method: string, path: string, body?: unknown) => Promise<{ status: number; body: unknown }>;
   /** A new place where the cluster may keep a repository. */
   readonly place: () => Promise<RepositoryDefinition>;
+  /** The folder of this machine in which the blobs of such a place lie. */
+  readonly folderOf: (place: RepositoryDefinition) => string;
   /** One that it may not use. */
   readonly forbiddenPlace: RepositoryDefinition;
   /** Settings of a repository that it takes and never shows. */
@@ -686,9 +691,26 @@ export function describeCluster(name: string, open: () => Promise<OpenedCluster>
         expect(JSON.stringify(await must('GET', '/_cat/indices?format=json&h=index'))).not.toContain('snapferry-asks');
       });
 
-      it('tells whether it permits to register a repository, and registers none', async () => {
-        expect(await cluster.registrationRefusal(await opened.place(), NEVER)).toBeUndefined();
-        expect(Object.keys(await cluster.repositories(NEVER)).join()).not.toContain('snapferry-asks');
+      it('tells whether it reads a repository that lists a snapshot, though nothing is left of that', async () => {
+        const ours = { name: 'ours', uuid: 'of-whoever-wrote-this1' };
+        const [here, elsewhere] = [await opened.place(), await opened.place()];
+        const folder = opened.folderOf(here);
+        await mkdir(folder, { recursive: true });
+        await writeFile(path.join(folder, 'index-0'), JSON.stringify({ snapshots: [ours], indices: {} }));
+        await writeFile(path.join(folder, 'index.latest'), Buffer.alloc(8));
+        for (const [place, isListed] of [[here, true] as const, [elsewhere, false] as const]) {
+          repositories.push('looked-at');
+          await cluster.putRepository('looked-at', readOnly(place), NEVER);
+          expect(await cluster.lists('looked-at', ours, NEVER)).toBe(isListed);
+          expect(await cluster.lists('looked-at', { ...ours, name: 'another' }, NEVER)).toBe(false);
+        }
+        expect((await readdir(folder)).sort()).toEqual(['index-0', 'index.latest']);
+        await cluster.deleteRepository('looked-at', NEVER);
+        await expectFailure(
+          cluster.lists('looked-at', ours, NEVER),
+          ConfigurationError,
+          'repository_missing_exception',
+        );
       });
 
       it('can be asked how it would analyze, with definitions of its own', async () => {

@@ -80,10 +80,9 @@ async function connect(): Promise<void> {
   const keys = { accessKeyId: { env: 'FERRY_KEY' }, secretAccessKey: { env: 'WRONG_SECRET' } };
   const signed = { accessKeyId: { env: 'CLOUD_CALLER' }, secretAccessKey: { env: 'WRONG_SECRET' } };
   const ossKeys = { accessKeyId: { env: 'FERRY_OSS_KEY' }, accessKeySecret: { env: 'WRONG_SECRET' } };
-  const { repository } = stores['source-store'] as { repository: { settings: object } };
-  const admin = {
-    ...repository,
-    settings: { ...repository.settings, role_arn: 'arn:aws:iam::123456789012:role/admin' },
+  const repositoryOf = (store: string, changes: object) => {
+    const { repository } = stores[store] as { repository: { settings: object } };
+    return { ...repository, settings: { ...repository.settings, ...changes } };
   };
   const all = {
     ...others,
@@ -111,7 +110,15 @@ async function connect(): Promise<void> {
       'no-oss-bucket': as(stores, 'target-store', { bucket: 'nobody-made-this-bucket' }),
       'nowhere-store': as(stores, 'source-store', { endpoint: nowhere }),
       'another-region': as(stores, 'target-store', { region: 'cn-shenzhen' }),
-      'not-passable': as(stores, 'source-store', { repository: admin }),
+      'no-bucket-of-cluster': as(stores, 'source-store', {
+        repository: repositoryOf('source-store', { bucket: 'nobody-made-this-bucket' }),
+      }),
+      'no-key-of-cluster': as(stores, 'target-store', {
+        repository: repositoryOf('target-store', { access_key_id: { env: 'WRONG_SECRET' } }),
+      }),
+      'not-passable': as(stores, 'source-store', {
+        repository: repositoryOf('source-store', { role_arn: 'arn:aws:iam::123456789012:role/admin' }),
+      }),
       'one-bucket': as(stores, 'target-store', {}),
     },
   };
@@ -390,6 +397,16 @@ test.each<[string, Edit, Refusal]>([
     'a role that the caller may not pass',
     places({ store: 'not-passable' }),
     ['calls', /^source$/, /not authorized to perform: iam:PassRole on resource: .*role\/admin/, /PassRole/],
+  ],
+  [
+    'a bucket that the source cluster is told and that does not exist',
+    places({ store: 'no-bucket-of-cluster' }),
+    ['repositories', /^source$/, /NoSuchBucket/, /mend stores\.no-bucket-of-cluster\.repository/],
+  ],
+  [
+    'a key of the target cluster that OSS does not know',
+    places({}, { store: 'no-key-of-cluster' }),
+    ['repositories', /^target$/, /InvalidAccessKeyId/, /mend stores\.no-key-of-cluster\.repository/],
   ],
   ['a source location that nobody can read', places({ basePath: 'damaged' }), ['stores', /./, /index-0/, /mend that/]],
   [

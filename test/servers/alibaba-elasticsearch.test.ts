@@ -48,6 +48,7 @@ describeCluster('Alibaba Cloud Elasticsearch 5.6', async () => {
     version: '5.6.16',
     send: (method, target, body) => send(node.url, method, target, body),
     place: async () => ({ type: 'oss', settings: { ...settings, base_path: `deep/${randomUUID()}` } }),
+    folderOf: ({ settings }) => path.join(root, 'snapshots', String(settings['base_path'])),
     forbiddenPlace: { type: 'oss', settings: { ...settings, bucket: 'nowhere' } },
     secretSettings: FILTERED,
     cleanup: async () => {

@@ -66,6 +66,7 @@ describeCluster('Amazon Elasticsearch 7.10', async () => {
     version: '7.10.2',
     send: (method, target, body) => send(node.url, method, target, body),
     place: async () => ({ type: 's3', settings: { ...settings, base_path: `deep/${randomUUID()}` } }),
+    folderOf: ({ settings }) => path.join(root, 'snapshots', String(settings['base_path'])),
     forbiddenPlace: { type: 's3', settings: { ...settings, bucket: 'nowhere' } },
     changeable: ['cluster.max_shards_per_node', '1234'],
     untold: ['component-template'],

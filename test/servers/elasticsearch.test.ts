@@ -38,6 +38,7 @@ async function open(label: string): Promise<OpenedCluster> {
       await shareDirectory(location);
       return { type: 'fs', settings: { location } };
     },
+    folderOf: ({ settings }) => String(settings['location']),
     forbiddenPlace: { type: 'fs', settings: { location: '/somewhere/else' } },
     cleanup: async () => {
       await cluster.disconnect();

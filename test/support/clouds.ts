@@ -1,3 +1,4 @@
+import type OSS from 'ali-oss';
 import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import {
@@ -11,7 +12,8 @@ import {
 import type { AlibabaOptions, AlibabaServer, AmazonServer, OssServer, Statement } from '../../stack';
 import { Ferry } from './ferry';
 import type { FerryOptions } from './ferry';
-import { OSS_KEYS } from './oss';
+import { aliOss, OSS_KEYS } from './oss';
+import type { BucketCalls } from './oss';
 import { send } from './send';
 import { testServers } from './temporal';
 
@@ -35,8 +37,10 @@ export interface Clouds {
   readonly amazon: AmazonServer;
   readonly alibaba: AlibabaServer;
   readonly oss: OssServer;
+  /** From now on these keys encrypt what is in the buckets of that migration. */
+  encryptBy(buckets: Ferry['buckets'], keys: { readonly source: string; readonly target: string }): Promise<void>;
   /** A migration from the one to the other. */
-  ferry(options: Pick<FerryOptions, 'indices' | 'plan' | 's3Endpoint'>): Promise<Ferry>;
+  ferry(options: Pick<FerryOptions, 'indices' | 'plan' | 's3Endpoint' | 'encryption'>): Promise<Ferry>;
   /** From now on each may do exactly this: the caller of the domain, its role, and the key of both cluster and worker. */
   permit(policies: Permitted): Promise<void>;
   stop(): Promise<void>;
@@ -59,6 +63,7 @@ export async function startClouds(nodes: { readonly source: Node; readonly targe
   // Looked at with each request, so that buckets made later count.
   const allowed = { amazon: [] as string[], alibaba: [] as string[] };
   const regions: Record<string, string> = {};
+  const kmsKeys = { amazon: {} as Record<string, string>, alibaba: {} as Record<string, string> };
   const keys = { accessKeyId: CALLER, secretAccessKey: CLOUD_SECRETS.signing };
   const arn = 'arn:aws:iam::123456789012:user/engineer';
   const caller = { ...keys, arn, policy: fullAccess(domainArn(), [ROLE]) as readonly Statement[] };
@@ -76,17 +81,26 @@ export async function startClouds(nodes: { readonly source: Node; readonly targe
     callers: [caller],
     roles: { [ROLE]: role },
     buckets: regions,
+    kmsKeys: kmsKeys.amazon,
   });
   const alibaba = await startAlibabaElasticsearch({
     node: nodes.target,
     root,
     password: CLOUD_SECRETS.password,
     keys: { [OSS_KEYS.accessKeyId]: key },
+    kmsKeys: kmsKeys.alibaba,
   });
   return {
     amazon,
     alibaba,
     oss,
+    encryptBy: async ({ source, target }, keys) => {
+      kmsKeys.amazon[source] = keys.source;
+      kmsKeys.alibaba[target] = `acs:kms:cn-hangzhou:123:key/${keys.target}`;
+      await oss.setPolicy(undefined);
+      const client = aliOss(oss.endpoint, target) as OSS & BucketCalls;
+      await client.putBucketEncryption(target, { SSEAlgorithm: 'KMS', KMSMasterKeyID: keys.target });
+    },
     ferry: async (options) => {
       const ferry = await Ferry.create({
         ...options,

@@ -77,6 +77,8 @@ export class FakeCluster implements Cluster {
   ending: (name: string, indices: readonly string[]) => SnapshotInfo = aSnapshot;
   looksUntilEnd = 1;
   readonly mappingsOf: Record<string, unknown> = {};
+  /** Whether its repositories are where the worker writes. */
+  readsTargetStore = true;
   /** By call, why it is refused. */
   readonly refused: Partial<Record<CallName, string>> = {};
   readonly streams: Record<string, readonly string[]> = {};
@@ -110,10 +112,6 @@ export class FakeCluster implements Cluster {
 
   refusalOf(call: CallName): Promise<string | undefined> {
     return this.doing('refusalOf', () => this.refused[call]);
-  }
-
-  registrationRefusal(): Promise<string | undefined> {
-    return this.doing('registrationRefusal', () => this.refused.register);
   }
 
   dataStreams(): Promise<Record<string, readonly string[]>> {
@@ -252,6 +250,10 @@ export class FakeCluster implements Cluster {
     return this.changing('deleteRepository', name, () => {
       delete this.registered[name];
     });
+  }
+
+  lists(): Promise<boolean> {
+    return this.doing('lists', () => this.readsTargetStore);
   }
 
   snapshot(repository: string, snapshot: string): Promise<SnapshotInfo | undefined> {

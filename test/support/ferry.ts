@@ -29,6 +29,8 @@ export interface FerryOptions {
   readonly directory?: boolean;
   /** How the worker reaches S3, where not directly: a proxy that is slow or breaks. */
   readonly s3Endpoint?: string;
+  /** What stores are said to encrypt by: the connections file's `encryption`. */
+  readonly encryption?: { readonly source?: object; readonly target?: object };
   /** Both stores are of one provider, which copies by itself. Otherwise bytes pass the worker, as between two clouds. */
   readonly oneProvider?: boolean;
   /** Another Temporal server than the shared one. */
@@ -323,14 +325,15 @@ export class Ferry {
   private connections(): string {
     const { s3 } = this.servers;
     const { source, target, connections, directory, repositorySettings, repositories, oss } = this.options;
-    const { s3Endpoint, oneProvider } = this.options;
+    const { s3Endpoint, oneProvider, encryption } = this.options;
     const store = (side: 'source' | 'target') => {
       const [bucket, location] = [this.buckets[side], this.files(side)];
       const shared = { type: 'fs', settings: { location, compress: true, ...repositorySettings } };
       const repository = repositories?.[side](bucket) ?? shared;
       if (oss !== undefined && side === 'target') {
         const credentials = { accessKeyId: { env: 'FERRY_OSS_KEY' }, accessKeySecret: { env: 'FERRY_OSS_SECRET' } };
-        return { type: 'oss', bucket, region: oss.region, endpoint: oss.endpoint, credentials, repository };
+        const place = { type: 'oss', bucket, region: oss.region, endpoint: oss.endpoint };
+        return { ...place, credentials, repository, encryption: encryption?.target };
       }
       if (directory === true) return { type: 'directory', path: location, repository };
       const endpoint = s3Endpoint ?? s3.endpoint;
@@ -344,6 +347,7 @@ export class Ferry {
         pathStyle: true,
         credentials: { accessKeyId: { env: 'FERRY_KEY' }, secretAccessKey: { env: 'FERRY_SECRET' } },
         repository,
+        encryption: encryption?.[side],
       };
     };
     return JSON.stringify({

@@ -22,7 +22,9 @@ async function refusal(world: World, input: PreflightInput = anInput()): Promise
 
 /** What preflight left in the target store, and changed in a cluster. */
 function traces(world: World): string[] {
-  return [...world.to.blobs.keys(), ...world.source.calls, ...world.target.calls];
+  const { source, target } = world;
+  const changes = [...source.calls, ...target.calls].filter((call) => !call.endsWith('-probe'));
+  return [...world.to.blobs.keys(), ...changes, ...Object.keys({ ...source.registered, ...target.registered })];
 }
 
 describe('preflight: what it gives', () => {
@@ -62,7 +64,7 @@ describe('preflight: what it gives', () => {
     const world = World.with('logs-1', 'logs-2');
     const others = { migration: 'other', firstRunId: 'run-2' };
     world.to.put('snapferry-work/owners/index/uuid-of-ali/theirs/owner.json', Buffer.from(JSON.stringify(others)));
-    world.to.inject({ call: 'write', nth: 3, effect: 'lost-answer' });
+    world.to.inject({ call: 'write', nth: 5, effect: 'lost-answer' });
     await expect(run(world)).rejects.toThrow(UnavailableError);
     expect(traces(world).length).toBeGreaterThan(1);
     await withdrawPreflight(world.deps, anInput(), aContext());
@@ -406,6 +408,77 @@ describe('preflight: stores', () => {
     passing.target.fail('info', new UnavailableError('The target did not answer'));
     await expect(run(passing)).rejects.toThrow(UnavailableError);
     expect(traces(passing)).toEqual([]);
+  });
+});
+
+describe('preflight: registrations', () => {
+  const failure = new ConfigurationError('The cluster refuses the request: NoSuchBucket', { subject: { status: 500 } });
+  const denial = new ConfigurationError('The cluster refuses these credentials: PassRole', {
+    subject: { status: 403 },
+  });
+
+  test('both clusters are tried out as they will be used: the source writes, the target finds what we wrote', async () => {
+    const world = World.with('logs-1');
+    const tried: unknown[] = [];
+    for (const cluster of [world.source, world.target]) {
+      const put = cluster.putRepository.bind(cluster);
+      cluster.putRepository = (name, definition) => {
+        tried.push({
+          name,
+          ...definition.settings,
+          there: [...world.to.blobs.keys()].filter((key) => /index/.test(key)),
+        });
+        return put(name, definition);
+      };
+    }
+    await run(world);
+    const folder = 'snapferry-work/probes/run-1';
+    expect(tried).toEqual([
+      { name: 'snapferry-run1-probe', bucket: 's3', base_path: 'from', there: [] },
+      {
+        ...{ name: 'snapferry-run1-probe', bucket: 'oss', base_path: folder, readonly: true },
+        there: [`${folder}/index-0`, `${folder}/index.latest`],
+      },
+    ]);
+  });
+
+  test('what a cluster refuses names the statements that it may lack, and leaves nothing behind', async () => {
+    const world = World.with('logs-1');
+    world.source.fail('putRepository', failure, { late: true });
+    world.target.fail('putRepository', denial);
+    const message = await refusal(world);
+    expect(message).toContain("Cluster 'aws' cannot use its repository (s3/from): The cluster refuses the request");
+    expect(message).toContain("prints it as 'source cluster on s3' (statements ListRepository, ReadRepository, Write");
+    expect(message).toContain('(statements WriteSnapshots, PassRole of');
+    expect(traces(world)).toEqual([]);
+  });
+
+  test('a target that looks elsewhere than the worker writes is refused', async () => {
+    const world = World.with('logs-1');
+    world.target.readsTargetStore = false;
+    expect(await refusal(world)).toContain("Cluster 'ali' does not find in its repository (oss/snapferry-work/probes");
+    expect(traces(world)).toEqual([]);
+  });
+
+  test('one that could not be taken away is not tried, nor one that the plan names', async () => {
+    const world = World.with('logs-1');
+    world.source.refused.unregister = 'DELETE /_snapshot/*: no';
+    const { repository } = aPlan();
+    world.target.registered['theirs'] = { type: 's3', settings: { bucket: 'oss', base_path: 'to', readonly: true } };
+    const named = { ...repository, target: { ...repository.target, name: 'theirs' } };
+    expect(await refusal(world, anInput({ repository: named }))).toContain('statement Unregister');
+    expect([...world.source.calls, ...world.target.calls]).toEqual([]);
+  });
+
+  test('it is taken away after a cancellation, too', async () => {
+    const world = World.with('logs-1');
+    const stop = new AbortController();
+    world.target.lists = () => {
+      stop.abort(new Error('stopped'));
+      return Promise.reject(new Error('stopped'));
+    };
+    await expect(preflight(world.deps, anInput(), { ...aContext(), signal: stop.signal })).rejects.toThrow('stopped');
+    expect(traces(world)).toEqual([]);
   });
 });
 

@@ -52,6 +52,7 @@ export class World {
     input: Partial<PreflightInput> = {},
   ): Promise<{ readonly plan: PlanRef; readonly migration: Migration }> {
     const { plan } = await preflight(this.deps, { ...anInput(), ...input }, aContext());
+    for (const { calls } of [this.source, this.target]) calls.length = 0;
     return { plan, migration: await openMigration(this.deps, plan, aContext()) };
   }
 
