@@ -2,8 +2,8 @@
  * A repository copied from one place to another without a migration: one snapshot and what it needs, or a whole prefix.
  * In copy order, each blob proved on its way; what an earlier run proved, and both sides still hold, is not sent again.
  */
-import { hash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { crc32 as crc32OfText } from 'node:zlib';
 import { BlobCorruptError, ConfigurationError, RepositoryChangedError, UnavailableError } from '../domain/errors';
 import { below } from '../domain/names';
 import { PHASES, phaseOf, readManifest } from '../repository';
@@ -292,7 +292,7 @@ async function* onePage<T>(items: readonly T[]): AsyncGenerator<readonly T[]> {
 
 function inPhases(files: readonly MirrorFile[], all: Amount): Pick<MirrorPlan, 'phases' | 'send' | 'held'> {
   const send = amountOf(files.flatMap(({ blobs }) => blobs));
-  const shuffled = files.map((file) => ({ file, rank: rankOf(file) })).sort((a, b) => (a.rank < b.rank ? -1 : 1));
+  const shuffled = files.map((file) => ({ file, rank: rankOf(file) })).sort((a, b) => a.rank - b.rank);
   const phases = PHASES.map((phase) => ({
     phase,
     files: shuffled.map(({ file }) => file).filter(({ blobs }) => blobs[0]!.phase === phase),
@@ -305,8 +305,8 @@ function inPhases(files: readonly MirrorFile[], all: Amount): Pick<MirrorPlan, '
 }
 
 /** Stores partition by the order of keys: neighbours would all meet one partition. */
-function rankOf(file: MirrorFile): string {
-  return hash('md5', file.blobs[0]!.key);
+function rankOf(file: MirrorFile): number {
+  return crc32OfText(file.blobs[0]!.key);
 }
 
 function amountOf(blobs: readonly { readonly length: number }[]): Amount {

@@ -34,85 +34,93 @@ const REPOSITORY = {
   'index.latest': Buffer.alloc(8),
 };
 
-/** Registrations that the plan names are used as they are. A cluster that refuses other calls is not asked. */
+/** Registrations that the plan names are used as they are. A cluster that is refused for something else is not tried. */
 export async function probeRegistrations(probed: Probed, findings: Findings, context: StepContext): Promise<void> {
   const { plan, source, target, targetStore } = probed;
-  const { source: from, target: to } = plan.repository;
-  const isRefused = (subject: string) =>
-    findings.all.some((finding) => finding.verdict === 'refused' && finding.subject === subject);
-  if (from.name === undefined && !isRefused(source.name)) await probeSource(probed, findings, context);
-  if (to.name !== undefined || isRefused(target.name) || isRefused(targetStore.description)) return;
-  await findings.attempt('repositories', target.name, () => probeTarget(probed, findings, context));
-}
-
-function probeSource(probed: Probed, findings: Findings, context: StepContext): Promise<void | undefined> {
-  const { config, plan, source } = probed;
-  const { store, basePath } = plan.repository.source;
-  return findings.attempt('repositories', source.name, async () => {
-    const definition = config.repositoryDefinition(store, source.name, basePath);
-    const verified = () => {
-      findings.ok('repositories', source.name, `wrote, read and deleted in its repository (${locationOf(definition)})`);
-      return Promise.resolve();
-    };
-    await forAMoment(probed, 'source', definition, verified, findings, context);
-  });
-}
-
-async function probeTarget(probed: Probed, findings: Findings, context: StepContext): Promise<void> {
-  const { config, plan, target, targetStore: store, firstRunId } = probed;
-  const folder = `${probesFolder(plan.repository.work)}/${firstRunId}`;
-  const definition = readOnly(config.repositoryDefinition(plan.repository.target.store, target.name, folder));
-  const { signal } = context;
-  try {
-    for (const [name, bytes] of Object.entries(REPOSITORY)) {
-      await store.write(`${folder}/${name}`, payload(bytes), {}, signal);
-    }
-    await forAMoment(
-      probed,
-      'target',
-      definition,
-      async (name) => {
-        if (await target.lists(name, LISTED, signal)) {
-          findings.ok('repositories', target.name, 'found in its repository what was just written to the target store');
-          return;
-        }
-        findings.refuse('repositories', target.name, {
-          seen:
-            `Cluster '${target.name}' does not find in its repository (${locationOf(definition)}) what was just written to ` +
-            `${store.description}`,
-          remedy: `correct stores.${plan.repository.target.store}: its repository is to be the same place`,
-        });
-      },
-      findings,
-      context,
-    );
-  } finally {
-    for (const name of Object.keys(REPOSITORY)) await store.delete(`${folder}/${name}`, afterwards(context));
+  const probe = new Probe(probed, findings, context);
+  const isRefused = (...subjects: readonly string[]) =>
+    findings.all.some(({ verdict, subject }) => verdict === 'refused' && subjects.includes(subject));
+  if (plan.repository.source.name === undefined && !isRefused(source.name)) {
+    await findings.attempt('repositories', source.name, () => probe.source());
+  }
+  if (plan.repository.target.name === undefined && !isRefused(target.name, targetStore.description)) {
+    await findings.attempt('repositories', target.name, () => probe.target());
   }
 }
 
-/** What the cluster refuses is a finding; what it leaves of it is taken away. */
-async function forAMoment(
-  { plan, firstRunId, ...ends }: Probed,
-  side: 'source' | 'target',
-  definition: RepositoryDefinition,
-  use: (name: string) => Promise<void>,
-  findings: Findings,
-  context: StepContext,
-): Promise<void> {
-  const cluster = ends[side];
-  const name = probeRegistrationName(firstRunId);
-  try {
-    await register(cluster, name, definition, context);
-    await use(name);
-  } catch (error) {
-    if (!(error instanceof ConfigurationError)) throw error;
-    findings.refuse(isOfTheCall(error) ? 'calls' : 'repositories', cluster.name, {
-      seen: `Cluster '${cluster.name}' cannot use its repository (${locationOf(definition)}): ${error.message}`,
-      remedy: remedyOf(error, side, plan),
+class Probe {
+  private readonly name: string;
+  private readonly folder: string;
+
+  constructor(
+    private readonly probed: Probed,
+    private readonly findings: Findings,
+    private readonly context: StepContext,
+  ) {
+    this.name = probeRegistrationName(probed.firstRunId);
+    this.folder = `${probesFolder(probed.plan.repository.work)}/${probed.firstRunId}`;
+  }
+
+  async source(): Promise<void> {
+    const { config, plan, source } = this.probed;
+    const { store, basePath } = plan.repository.source;
+    const definition = config.repositoryDefinition(store, source.name, basePath);
+    await this.registered('source', definition, () => {
+      const place = locationOf(definition);
+      this.findings.ok('repositories', source.name, `wrote, read and deleted in its repository (${place})`);
     });
-  } finally {
-    await cluster.deleteRepository(name, afterwards(context));
+  }
+
+  async target(): Promise<void> {
+    const { config, plan, target, targetStore } = this.probed;
+    const { store } = plan.repository.target;
+    const definition = readOnly(config.repositoryDefinition(store, target.name, this.folder));
+    try {
+      for (const [name, bytes] of Object.entries(REPOSITORY)) {
+        await targetStore.write(`${this.folder}/${name}`, payload(bytes), {}, this.context.signal);
+      }
+      await this.registered('target', definition, () => this.findsWhatWasWritten(definition));
+    } finally {
+      for (const name of Object.keys(REPOSITORY)) {
+        await targetStore.delete(`${this.folder}/${name}`, afterwards(this.context));
+      }
+    }
+  }
+
+  private async findsWhatWasWritten(definition: RepositoryDefinition): Promise<void> {
+    const { plan, target, targetStore } = this.probed;
+    const { findings } = this;
+    if (await target.lists(this.name, LISTED, this.context.signal)) {
+      findings.ok('repositories', target.name, 'found in its repository what was just written to the target store');
+      return;
+    }
+    findings.refuse('repositories', target.name, {
+      seen:
+        `Cluster '${target.name}' does not find in its repository (${locationOf(definition)}) what was just written to ` +
+        targetStore.description,
+      remedy: `correct stores.${plan.repository.target.store}: its repository is to be the same place`,
+    });
+  }
+
+  /** What the cluster refuses is a finding; what it leaves of it is taken away. */
+  private async registered(
+    side: 'source' | 'target',
+    definition: RepositoryDefinition,
+    use: () => Promise<void> | void,
+  ): Promise<void> {
+    const cluster = this.probed[side];
+    try {
+      await register(cluster, this.name, definition, this.context);
+      await use();
+    } catch (error) {
+      if (!(error instanceof ConfigurationError)) throw error;
+      this.findings.refuse(isOfTheCall(error) ? 'calls' : 'repositories', cluster.name, {
+        seen: `Cluster '${cluster.name}' cannot use its repository (${locationOf(definition)}): ${error.message}`,
+        remedy: remedyOf(error, side, this.probed.plan),
+      });
+    } finally {
+      await cluster.deleteRepository(this.name, afterwards(this.context));
+    }
   }
 }
 
