@@ -51,7 +51,7 @@ export function evidenceFileOf(
  */
 export class EvidenceFile implements UploadNotes {
   readonly #proofs = new Map<string, MirrorProof>();
-  /** Keys of what this run has proved and could have been sent in parts: the others may be millions. */
+  /** Keys of what this run has proved: a proof is on disk, and there may be millions. */
   readonly #proved = new Set<string>();
   /** By the file's first blob. */
   readonly #cursors = new Map<string, MirrorCursor>();
@@ -154,13 +154,12 @@ export class EvidenceFile implements UploadNotes {
   }
 
   add(proof: MirrorProof): void {
-    const isLarge = proof.length > WORTH_NOTING_BYTES;
-    if (isLarge) this.#proved.add(proof.key);
+    this.#proved.add(proof.key);
     const completed = this.#cursors.get(proof.key);
     if (completed !== undefined) this.#uploads.delete(completed.uploadId);
     this.#cursors.delete(proof.key);
     this.#lines += `${JSON.stringify(proof)}\n`;
-    if (isLarge || this.#lines.length > EVIDENCE_CHARACTERS) this.#flush();
+    if (proof.length > WORTH_NOTING_BYTES || this.#lines.length > EVIDENCE_CHARACTERS) this.#flush();
   }
 
   #flush(): void {

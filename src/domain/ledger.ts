@@ -285,6 +285,8 @@ const KNOWN_SETTINGS = [
   'index.merge_on_flush.enabled',
   'index.merge.policy.type',
   'index.merge.policy.merge_factor',
+  'index.merge.policy.segments_per_tier',
+  'index.merge.policy.deletes_pct_allowed',
   'index.blocks.*',
   'index.routing.allocation.*',
   'index.lifecycle.*',

@@ -35,6 +35,11 @@ const LENIENT = 'ignore_unavailable=true';
  * Elasticsearch 5.5 to 8.x and OpenSearch. Calls that change several groups of names stop at the first that fails, and
  * leave undoing what the others did to the caller, who alone knows what was there before.
  */
+interface SnapshotsAnswer {
+  readonly snapshots?: readonly answers.SnapshotAnswer[];
+  readonly failures?: Readonly<Record<string, object>>;
+}
+
 class HttpCluster implements OpenedCluster {
   readonly name: string;
   readonly description: string;
@@ -161,9 +166,10 @@ class HttpCluster implements OpenedCluster {
   }
 
   async lists(repository: string, { name, uuid }: port.SnapshotId, signal: AbortSignal): Promise<boolean> {
-    const attempt = await this.http.attempt<object>({ method: 'GET', path: snapshotPath(repository, name) }, signal);
-    // Asked for by its name, of which every version but 5.x says 404, and all say the uuid that they read in the index.
-    if (attempt.ok) return JSON.stringify(attempt.body).includes(uuid);
+    const call: Call = { method: 'GET', path: snapshotPath(repository, name) };
+    const attempt = await this.http.attempt<SnapshotsAnswer>(call, signal);
+    if (attempt.ok) return this.snapshotsIn(attempt.body, repository, call).some((one) => one.uuid === uuid);
+    // It is missing: 404, on 5.x 500. Whoever read of it in the index says its uuid.
     const { type, reason } = attempt.refusal;
     if (reason.includes(uuid)) return true;
     if (type === 'snapshot_missing_exception') return false;
@@ -171,15 +177,9 @@ class HttpCluster implements OpenedCluster {
   }
 
   async snapshot(repository: string, snapshot: string, signal: AbortSignal): Promise<port.SnapshotInfo | undefined> {
-    interface Answer {
-      readonly snapshots?: readonly answers.SnapshotAnswer[];
-      readonly failures?: Readonly<Record<string, object>>;
-    }
     const call: Call = { method: 'GET', path: snapshotPath(repository, snapshot) };
-    const found = await this.http.find<Answer>(call, 'snapshot_missing_exception', signal);
-    const failure = found?.failures?.[repository];
-    if (failure !== undefined) throw this.failureInside(call, failure);
-    const ours = found?.snapshots?.find((entry) => entry.snapshot === snapshot);
+    const found = await this.http.find<SnapshotsAnswer>(call, 'snapshot_missing_exception', signal);
+    const ours = found && this.snapshotsIn(found, repository, call).find((entry) => entry.snapshot === snapshot);
     return ours && answers.snapshotInfo(ours);
   }
 
@@ -406,8 +406,10 @@ class HttpCluster implements OpenedCluster {
    * 7.17 answers 200 although the repository is missing or cannot be read, with the error inside and an empty list:
    * "no such snapshot" would be a guess.
    */
-  private failureInside(call: Call, error: object) {
-    return errorOf(readRefusal(500, JSON.stringify({ error }), undefined), this.http.subject(call));
+  private snapshotsIn({ snapshots = [], failures }: SnapshotsAnswer, repository: string, call: Call) {
+    const error = failures?.[repository];
+    if (error === undefined) return snapshots;
+    throw errorOf(readRefusal(500, JSON.stringify({ error }), undefined), this.http.subject(call));
   }
 
   /** What snapshot and restore have in common: all of these, and nothing else. */

@@ -428,14 +428,22 @@ export const ALWAYS_DROPPED = [
   'index.blocks.*',
 ] as const;
 
+/** Merges only where a tier has a thousand segments, or more than half of all documents are deleted. */
+const PATIENT_TIERS = { 'index.merge.policy.segments_per_tier': 1_000 };
+const PATIENT_DELETES = { 'index.merge.policy.deletes_pct_allowed': 50 };
+
 /**
- * Settings under which the target merges nothing right after a restore. It would leave none of the snapshot's files: the
- * next round would fetch all of them again, and neither segments nor deleted documents could be compared.
+ * Settings under which the target merges nothing of what was restored. It would lack files of the snapshot: the next round
+ * would fetch more than it has to, and neither segments nor deleted documents could be compared.
  *
- * OpenSearch merges small segments while it flushes, by default from 2.2 on (opensearch-project/OpenSearch#3561), and reads
- * the setting when a shard opens (#10048 there). Elasticsearch 9.0 and later looks for pending merges when a shard has been
- * recovered (`PostRecoveryMerger`; 8.19 does not, measured), and finds some where many documents are deleted: the policy for
- * time series counts segments only, and never so many.
+ * - From 6.0 on, a snapshot in whose sequence numbers there are gaps, as of every index that is being written to, makes a
+ *   restored shard fill them with documents of its own; whatever is flushed then, at the latest before the index is
+ *   closed, is followed by a look for merges. (7.10.2 to 7.17.29 under four writers: 5.6 MB fetched instead of 3.8;
+ *   with these settings none too many.) `deletes_pct_allowed` came with Lucene 7.5, so not with all of 6.x.
+ * - OpenSearch merges small segments while it flushes, by default from 2.2 on (opensearch-project/OpenSearch#3561), and
+ *   reads the setting when a shard opens (#10048 there).
+ * - Elasticsearch 9.0 and later looks for pending merges when a shard has been recovered (`PostRecoveryMerger`; 8.19 does
+ *   not, measured), and finds some where many documents are deleted: the policy for time series counts segments only.
  */
 export function withoutMerges({
   distribution,
@@ -443,9 +451,13 @@ export function withoutMerges({
 }: ClusterInfo): Readonly<Record<string, string | number | boolean>> {
   const [major = 0, minor = 0] = version.split('.').map(Number);
   if (distribution === 'opensearch') {
-    return major > 2 || (major === 2 && minor >= 2) ? { 'index.merge_on_flush.enabled': false } : {};
+    const patient = { ...PATIENT_TIERS, ...PATIENT_DELETES };
+    const mergesInFlush = major > 2 || (major === 2 && minor >= 2);
+    return mergesInFlush ? { ...patient, 'index.merge_on_flush.enabled': false } : patient;
   }
-  return major < 9 ? {} : { 'index.merge.policy.type': 'time_based', 'index.merge.policy.merge_factor': 1_000 };
+  if (major >= 9) return { 'index.merge.policy.type': 'time_based', 'index.merge.policy.merge_factor': 1_000 };
+  if (major >= 7) return { ...PATIENT_TIERS, ...PATIENT_DELETES };
+  return major === 6 ? PATIENT_TIERS : {};
 }
 
 /**

@@ -62,6 +62,8 @@ const BY_EC: Readonly<Record<string, Verdict>> = {
   '0002-00000226': WRONG_REGION,
   '0002-00000228': WRONG_REGION,
   '0048-00000401': PUBLIC_ENDPOINT,
+  // NoSuchKey, also where the body that says so was cut short: the header has it.
+  '0026-00000001': MISSING,
 };
 
 const BY_CODE = new Map<string, Verdict>([

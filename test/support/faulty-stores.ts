@@ -114,6 +114,7 @@ export class Journey {
   /** What was tried again, in order. */
   readonly retried: MigrationError[] = [];
   private readonly proofs = new Map<string, MirrorProof>();
+  private readonly notes = new UploadNotesInMemory(this.proofs);
 
   constructor(
     readonly stores: FaultyStores,
@@ -139,7 +140,7 @@ export class Journey {
       signal: NEVER,
       progress: () => undefined,
       proved: (proof) => proofs.set(proof.key, proof),
-      uploads: new UploadNotesInMemory(proofs),
+      uploads: this.notes,
       retrying: (error) => this.retried.push(error),
     });
   }
@@ -162,10 +163,12 @@ export class Journey {
     await this.patiently((context) => publish(begun, input, context));
   }
 
-  /** Begins an upload that nobody goes on with. */
+  /** Begins an upload that nobody goes on with, and notes it as a copy does that is killed then. */
   async leaveUpload(): Promise<void> {
     await this.stores.setFaults('target');
-    await this.target.store.uploads.begin('to/indices/left', NEVER);
+    const key = 'indices/left';
+    const uploadId = await this.target.store.uploads.begin(`to/${key}`, NEVER);
+    this.notes.note({ file: key, key, uploadId, partBytes: 0, parts: [] }, false);
   }
 
   async unfinished(): Promise<readonly object[] | undefined> {

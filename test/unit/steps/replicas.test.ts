@@ -58,19 +58,28 @@ test('what an OpenSearch target had to leave while it was restored into, it does
   expect(await merging(of('8.19.0'))).toBe('false');
 });
 
-test('a target of 9.0 and later merges again as its owner wants it', async () => {
-  const quiet = { 'index.merge.policy.type': 'time_based', 'index.merge.policy.merge_factor': '1000' };
-  const afterwards = async (target: string, settings: Record<string, string> = {}) => {
-    const migration = new AMigration({ movies: { settings } }, {}, { target }).restored();
-    Object.assign(migration.target.settingsOf['movies']!, quiet);
-    await run(migration, false);
-    const held = migration.target.settingsOf['movies']!;
-    return ['type', 'merge_factor'].map((name) => held[`index.merge.policy.${name}`]);
-  };
-  expect(await afterwards('9.1.0')).toEqual([undefined, undefined]);
-  expect(await afterwards('9.0.0', { 'index.merge.policy.type': 'tiered' })).toEqual(['tiered', undefined]);
-  expect(await afterwards('8.19.0')).toEqual(['time_based', '1000']);
-});
+test.each<[string, Record<string, string>]>([
+  ['6.8.23', { segments_per_tier: '1000' }],
+  ['7.17.29', { segments_per_tier: '1000', deletes_pct_allowed: '50' }],
+  ['9.1.0', { type: 'time_based', merge_factor: '1000' }],
+])(
+  '%s, which had to leave merging while it was restored into, merges again as its owner wants it',
+  async (target, quiet) => {
+    const named = (policy: Record<string, string>) =>
+      Object.fromEntries(Object.entries(policy).map(([name, value]) => [`index.merge.policy.${name}`, value]));
+    const afterwards = async (version: string, settings: Record<string, string> = {}) => {
+      const migration = new AMigration({ movies: { settings } }, {}, { target: version }).restored();
+      Object.assign(migration.target.settingsOf['movies']!, named(quiet));
+      await run(migration, false);
+      const held = migration.target.settingsOf['movies']!;
+      return Object.fromEntries(Object.entries(held).filter(([name]) => name.startsWith('index.merge')));
+    };
+    const [first] = Object.keys(named(quiet));
+    expect(await afterwards(target)).toEqual({});
+    expect(await afterwards(target, { [first!]: '7' })).toEqual({ [first!]: '7' });
+    expect(await afterwards('5.6.16')).toEqual(named(quiet));
+  },
+);
 
 test('waits until the copies are active', async () => {
   const migration = new AMigration().restored();

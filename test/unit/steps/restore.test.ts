@@ -38,6 +38,8 @@ describe('a first restore', () => {
         indexSettings: {
           'index.refresh_interval': '30s',
           'index.auto_expand_replicas': 'false',
+          'index.merge.policy.segments_per_tier': 1_000,
+          'index.merge.policy.deletes_pct_allowed': 50,
           'index.number_of_replicas': 0,
           'index.blocks.write': true,
         },
@@ -54,34 +56,31 @@ describe('a first restore', () => {
     ]);
   });
 
-  test.each([
-    ['7.10.2', undefined],
-    ['9.1.0', undefined],
-    ['opensearch-1.3.20', undefined],
-    ['opensearch-2.1.0', undefined],
-    ['opensearch-2.2.0', false],
-    ['opensearch-3.0.0', false],
-  ])('into %s has merges while it flushes set to %s, whatever the plan says', async (target, wanted) => {
-    const planned = { restore: { settings: { 'index.merge_on_flush.enabled': true } } };
-    const merging = async (plan?: object) => {
-      const migration = new AMigration({ movies: {} }, { ...plan }, { target });
+  const tiers = { segments_per_tier: 1_000 };
+  const patient = { ...tiers, deletes_pct_allowed: 50 };
+  test.each<[string, object]>([
+    ['5.6.16', {}],
+    ['6.8.23', tiers],
+    ['7.10.2', patient],
+    ['8.19.0', patient],
+    ['9.0.0', { type: 'time_based', merge_factor: 1_000 }],
+    ['opensearch-1.3.20', patient],
+    ['opensearch-2.1.0', patient],
+    ['opensearch-2.2.0', { ...patient, merge_on_flush: false }],
+    ['opensearch-3.0.0', { ...patient, merge_on_flush: false }],
+  ])('into %s sets of merges %j, whatever the plan says', async (target, wanted) => {
+    const planned = { 'index.merge_on_flush.enabled': true, 'index.merge.policy.segments_per_tier': 5 };
+    for (const settings of [{}, planned]) {
+      const migration = new AMigration({ movies: {} }, { restore: { settings } }, { target });
       await run(migration);
-      return migration.target.requests[0]?.indexSettings['index.merge_on_flush.enabled'];
-    };
-    expect(await merging()).toBe(wanted);
-    expect(await merging(planned)).toBe(wanted ?? true);
-  });
-
-  test.each([
-    ['8.19.0', [undefined, undefined]],
-    ['9.0.0', ['time_based', 1_000]],
-    ['9.1.0', ['time_based', 1_000]],
-    ['opensearch-3.0.0', [undefined, undefined]],
-  ])('into %s sets the policy and the factor of merges to %j', async (target, wanted) => {
-    const migration = new AMigration({ movies: {} }, {}, { target });
-    await run(migration);
-    const { indexSettings } = migration.target.requests[0]!;
-    expect(['type', 'merge_factor'].map((name) => indexSettings[`index.merge.policy.${name}`])).toEqual(wanted);
+      const { indexSettings } = migration.target.requests[0]!;
+      const merging = Object.entries(indexSettings).filter(([name]) => name.startsWith('index.merge'));
+      const short = merging.map(([name, value]) => [name.replace(/index\.(merge\.policy\.)?|\.enabled/g, ''), value]);
+      const { 'index.merge_on_flush.enabled': inFlush, 'index.merge.policy.segments_per_tier': perTier } =
+        settings as typeof planned;
+      const untouched = { ...(perTier && { segments_per_tier: perTier }), ...(inFlush && { merge_on_flush: inFlush }) };
+      expect(Object.fromEntries(short)).toEqual({ ...untouched, ...wanted });
+    }
   });
 
   test('records what is restored before the request and the uuid after it', async () => {

@@ -124,6 +124,13 @@ describe('an answer is classified by its code, and by its status where it has no
     expect((await failure(write(store)))!.message).toMatch(/internal endpoint.*cname: true/s);
   });
 
+  test('a blob that is missing is so, though the body that says it was cut short', async () => {
+    const store = await serve((_, response) =>
+      response.writeHead(404, { 'x-oss-ec': '0026-00000001' }).end('<?xml ver'),
+    );
+    expect(await failure(store.read('a/__0', {}, NEVER))).toBeInstanceOf(BlobMissingError);
+  });
+
   test('a key of KMS that these credentials may not use is told apart from a permission of the bucket', async () => {
     const message = 'This request is forbidden by kms';
     const body = `<Error><Code>AccessDenied</Code><Message>${message}</Message></Error>`;
