@@ -437,9 +437,9 @@ const PATIENT_DELETES = { 'index.merge.policy.deletes_pct_allowed': 50 };
  * would fetch more than it has to, and neither segments nor deleted documents could be compared.
  *
  * - From 6.0 on, a snapshot in whose sequence numbers there are gaps, as of every index that is being written to, makes a
- *   restored shard fill them with documents of its own; whatever is flushed then, at the latest before the index is
- *   closed, is followed by a look for merges. (7.10.2 to 7.17.29 under four writers: 5.6 MB fetched instead of 3.8;
- *   with these settings none too many.) `deletes_pct_allowed` came with Lucene 7.5, so not with all of 6.x.
+ *   restored shard fill them with operations of its own (`Engine.fillSeqNoGaps`); what is flushed then, at the latest
+ *   before the index is closed, is followed by a look for merges. (7.10.2 to 7.17.29 under four writers: 5.6 MB fetched
+ *   instead of 3.8; with these settings none too many.) `deletes_pct_allowed` came with Lucene 7.5, so not with all of 6.x.
  * - OpenSearch merges small segments while it flushes, by default from 2.2 on (opensearch-project/OpenSearch#3561), and
  *   reads the setting when a shard opens (#10048 there).
  * - Elasticsearch 9.0 and later looks for pending merges when a shard has been recovered (`PostRecoveryMerger`; 8.19 does
