@@ -496,7 +496,8 @@ describe.each(['express', 'undici'] as const)('the %s lane', (lane) => {
       await serve(async (peer, connection) => {
         if (connection > 0) return answering(OK)(peer);
         await peer.request();
-        if (begin) await peer.send(begin);
+        if (begin === '') return peer.gone();
+        await peer.send(begin);
         while (!peer.socket.destroyed) await peer.send('x'.repeat(100)).then(() => sleep(1));
       });
       const controller = new AbortController();
