@@ -73,13 +73,14 @@ class Probe {
 
   async target(): Promise<void> {
     const { config, plan, target, targetStore } = this.probed;
-    const { store } = plan.repository.target;
+    const { store, basePath } = plan.repository.target;
     const definition = readOnly(config.repositoryDefinition(store, target.name, this.folder));
+    const itself = readOnly(config.repositoryDefinition(store, target.name, basePath));
     try {
       for (const [name, bytes] of Object.entries(REPOSITORY)) {
         await targetStore.write(`${this.folder}/${name}`, payload(bytes), {}, this.context.signal);
       }
-      await this.registered('target', definition, () => this.findsWhatWasWritten(definition));
+      await this.registered('target', definition, () => this.findsWhatWasWritten(definition), itself);
     } finally {
       for (const name of Object.keys(REPOSITORY)) {
         await targetStore.delete(`${this.folder}/${name}`, afterwards(this.context));
@@ -102,11 +103,15 @@ class Probe {
     });
   }
 
-  /** What the cluster refuses is a finding; what it leaves of it is taken away. */
+  /**
+   * What the cluster refuses is a finding; what it leaves of it is taken away. Nodes may be let into the folder of the
+   * repository alone, where nothing of ours may lie: then `instead` is registered, and not looked into.
+   */
   private async registered(
     side: 'source' | 'target',
     definition: RepositoryDefinition,
     use: () => Promise<void> | void,
+    instead?: RepositoryDefinition,
   ): Promise<void> {
     const cluster = this.probed[side];
     try {
@@ -114,6 +119,10 @@ class Probe {
       await use();
     } catch (error) {
       if (!(error instanceof ConfigurationError)) throw error;
+      if (instead !== undefined && error.message.includes('path.repo')) {
+        const registers = `registers its repository (${locationOf(instead)})`;
+        return await this.registered(side, instead, () => this.findings.ok('repositories', cluster.name, registers));
+      }
       this.findings.refuse(isOfTheCall(error) ? 'calls' : 'repositories', cluster.name, {
         seen: `Cluster '${cluster.name}' cannot use its repository (${locationOf(definition)}): ${error.message}`,
         remedy: remedyOf(error, side, this.probed.plan),

@@ -453,6 +453,23 @@ describe('preflight: registrations', () => {
     expect(traces(world)).toEqual([]);
   });
 
+  test('nodes that may look into nothing but the folder of the repository are tried out there', async () => {
+    const world = World.with('logs-1');
+    const outside = "location [/r/probes] doesn't match any of the locations specified by path.repo";
+    world.target.fail('putRepository', new ConfigurationError(outside, { subject: { status: 500 } }));
+    world.target.readsTargetStore = false;
+    await expect(run(world)).resolves.toMatchObject({ indices: 1 });
+    expect(world.target.registered).toEqual({});
+    for (let n = 0; n < 2; n += 1) {
+      world.target.fail('putRepository', new ConfigurationError(outside, { subject: { status: 500 } }));
+    }
+    const again = { ...anInput(), firstRunId: 'run-2' };
+    world.to.blobs.clear();
+    expect(await refusal(world, again)).toContain(
+      "Cluster 'ali' cannot use its repository (oss/to): location [/r/probes]",
+    );
+  });
+
   test('a target that looks elsewhere than the worker writes is refused', async () => {
     const world = World.with('logs-1');
     world.target.readsTargetStore = false;
