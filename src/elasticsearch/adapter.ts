@@ -31,15 +31,15 @@ const INFO_SETTINGS = ['uuid', 'number_of_shards', 'number_of_replicas', 'versio
 /** A missing index is absent from the answer, and a closed one, named by its name, is no error. */
 const LENIENT = 'ignore_unavailable=true';
 
-/**
- * Elasticsearch 5.5 to 8.x and OpenSearch. Calls that change several groups of names stop at the first that fails, and
- * leave undoing what the others did to the caller, who alone knows what was there before.
- */
 interface SnapshotsAnswer {
   readonly snapshots?: readonly answers.SnapshotAnswer[];
   readonly failures?: Readonly<Record<string, object>>;
 }
 
+/**
+ * Elasticsearch 5.5 to 8.x and OpenSearch. Calls that change several groups of names stop at the first that fails, and
+ * leave undoing what the others did to the caller, who alone knows what was there before.
+ */
 class HttpCluster implements OpenedCluster {
   readonly name: string;
   readonly description: string;

@@ -222,9 +222,7 @@ export interface SnapshotId {
   readonly uuid: string;
 }
 
-export interface SnapshotInfo {
-  readonly name: string;
-  readonly uuid: string;
+export interface SnapshotInfo extends SnapshotId {
   readonly state: 'IN_PROGRESS' | 'SUCCESS' | 'FAILED' | 'PARTIAL' | 'INCOMPATIBLE';
   readonly indices: readonly string[];
   readonly shards: { readonly total: number; readonly successful: number; readonly failed: number };
