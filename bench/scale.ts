@@ -13,7 +13,7 @@ const USAGE = `npm run bench:scale -- [options]
 
   --blobs N     in the repository (default 1,000,000)
   --workers N   transfer workers on one queue (default 10)
-  --suggest N   events after which the server suggests to continue as new (default 1,000; a server's own is 4,096)
+  --suggest N   events after which the server suggests to continue as new (default 250; a server's own is 4,096)
   --data DIR    where both repositories lie: 8 KiB a blob (default: memory, if there is a /dev/shm)
   --json        one last line of JSON`;
 
@@ -29,7 +29,7 @@ async function main(): Promise<void> {
     options: {
       blobs: { type: 'string', default: '1000000' },
       workers: { type: 'string', default: '10' },
-      suggest: { type: 'string', default: '1000' },
+      suggest: { type: 'string', default: '250' },
       data: { type: 'string' },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },

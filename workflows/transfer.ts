@@ -27,7 +27,10 @@ import { quick, transferring, TRANSFER_QUEUE_SUFFIX } from './stubs';
  * every unit is in the target store and proved. It publishes nothing: `index-N` is the parent's.
  */
 
-/** About twice the slots of ten workers: a backlog hides the 90 ms between one activity and the next. */
+/**
+ * The slots of eight workers; where there are fewer, a backlog hides the 90 ms between one activity and the next. The
+ * heartbeats of all of them are part of this workflow's state (src/steps/units.ts).
+ */
 const WINDOW = 64;
 const PARENT_HEARS_EVERY_MS = 60_000;
 const PARENT_HEARS_AT_MOST = 100;

@@ -1,10 +1,8 @@
 import { BlobCorruptError, BlobMissingError } from '../domain/errors';
 import type { CopyUnitInput, CopyUnitResult, ReadUnitsInput, UnitLabel } from '../domain/exchange';
-import { below } from '../domain/names';
 import type { RoundKeys } from '../domain/names';
-import type { ManifestBlob } from '../repository';
-import { copyFile, crc32, proofOf, sendSaved, showCrc32 } from '../storage';
-import type { BlobProof, CopyCursor, Pace } from '../storage';
+import { copyFile, crc32, noteOf, provedAsNoted, sendSaved, showCrc32 } from '../storage';
+import type { BlobNote, BlobProof, CopyCursor, CopyTarget, Pace } from '../storage';
 import type { StepContext } from './context';
 import { readBytes, readJsonLines, requireJson, writeJsonLines } from './files';
 import { openMigration } from './migration';
@@ -47,23 +45,20 @@ const NOTED_FROM_BYTES = 64 * 1024;
 /** In a unit that takes longer than this (a limit, a slow store) each file is worth a note. */
 const ALL_NOTED_AFTER_MS = 30_000;
 
-/** What a heartbeat tells of one finished blob: about 80 bytes. */
-type DoneBlob = readonly [crc32: number, etag: string, checksum: string | null, requestId?: string];
-
 /** Heartbeat details: how far the unit has come, and what a successor needs to go on. */
 interface UnitProgress extends Readonly<Record<string, unknown>> {
   readonly unit: number;
   readonly blobsDone: number;
   readonly bytesDone: number;
-  /** By the file's place in the unit. */
-  readonly done: Readonly<Record<string, readonly DoneBlob[]>>;
+  /** By the file's place in the unit: about 35 bytes each. */
+  readonly done: Readonly<Record<string, readonly BlobNote[]>>;
   /** Of the files that are under way in parts, by place. */
   readonly cursors: Readonly<Record<string, CopyCursor>>;
 }
 
 class UnitCopy {
   private readonly proofs = new Map<number, readonly BlobProof[]>();
-  private readonly noted: Record<string, readonly DoneBlob[]> = {};
+  private readonly noted: Record<string, readonly BlobNote[]> = {};
   private readonly cursors: Record<string, CopyCursor>;
   private readonly began = performance.now();
   private blobsDone = 0;
@@ -115,10 +110,9 @@ class UnitCopy {
     if (told?.length !== file.blobs.length) return undefined;
     const proofs: BlobProof[] = [];
     for (const [n, blob] of file.blobs.entries()) {
-      const [crc, etag, checksum, requestId] = told[n]!;
-      const held = await this.migration.targetStore.head(this.targetKey(blob), signal);
-      if (held?.length !== blob.length || held.etag !== etag) return undefined;
-      proofs.push(proofOf(blob, crc, { etag, checksum: checksum ?? undefined, requestId }));
+      const proof = await provedAsNoted(this.target, blob, told[n]!, signal);
+      if (proof === undefined) return undefined;
+      proofs.push(proof);
     }
     this.bytesDone += bytesOf(file);
     return proofs;
@@ -140,12 +134,12 @@ class UnitCopy {
     pace: Pick<Pace, 'take'>,
     signal: AbortSignal,
   ): Promise<BlobProof[]> {
-    const { sourceStore, targetStore, plan } = this.migration;
+    const { sourceStore, plan } = this.migration;
     const resume = this.cursors[index];
     return copyFile(
       this.deps.engine,
       { store: sourceStore, basePath: plan.repository.source.basePath },
-      { store: targetStore, basePath: plan.repository.target.basePath },
+      this.target,
       file,
       {
         signal,
@@ -167,7 +161,7 @@ class UnitCopy {
 
   /** Metadata saved at planning: small, and the source may have deleted it since. */
   private async copySaved(file: UnitFile, pace: Pick<Pace, 'take'>, signal: AbortSignal): Promise<BlobProof[]> {
-    const { targetStore, plan } = this.migration;
+    const { targetStore } = this.migration;
     const blob = file.blobs[0]!;
     const saved = this.round.volatile(blob.key);
     const bytes = await readBytes(targetStore, saved, signal);
@@ -179,15 +173,15 @@ class UnitCopy {
         subject: { ...subject, expected: showCrc32(file.savedCrc32!), actual: showCrc32(crc) },
       });
     }
-    const target = { store: targetStore, basePath: plan.repository.target.basePath };
     const progress = (sent: number) => {
       this.bytesDone += sent;
     };
-    return [await sendSaved(pace, target, blob, bytes, { signal, progress })];
+    return [await sendSaved(pace, this.target, blob, bytes, { signal, progress })];
   }
 
-  private targetKey(blob: ManifestBlob): string {
-    return below(this.migration.plan.repository.target.basePath, blob.key);
+  private get target(): CopyTarget {
+    const { targetStore, plan } = this.migration;
+    return { store: targetStore, basePath: plan.repository.target.basePath };
   }
 
   private tell(): void {
@@ -205,7 +199,7 @@ class UnitCopy {
   private note(file: UnitFile, index: number): void {
     const isSlow = performance.now() - this.began > ALL_NOTED_AFTER_MS;
     const places = isSlow ? this.proofs.keys() : bytesOf(file) < NOTED_FROM_BYTES ? [] : [index];
-    for (const place of places) this.noted[place] ??= this.proofs.get(place)!.map(doneBlob);
+    for (const place of places) this.noted[place] ??= this.proofs.get(place)!.map(noteOf);
   }
 }
 
@@ -213,11 +207,6 @@ class UnitCopy {
 function progressOf(resumed: StepContext['resumed'], unit: number): UnitProgress | undefined {
   if (resumed?.['unit'] !== unit || typeof resumed['done'] !== 'object' || resumed['done'] === null) return undefined;
   return resumed as UnitProgress;
-}
-
-function doneBlob({ crc32: crc, etag, checksum, requestId }: BlobProof): DoneBlob {
-  const told = [crc, etag, checksum ?? null] as const;
-  return requestId === undefined ? told : [...told, requestId];
 }
 
 /** The files of each phase, with the place of the first. */

@@ -33,8 +33,8 @@ const MIB = 1024 * 1024;
 /** As many as may be sent again after a crash: 64 MiB. */
 const PART_BYTES = 8 * MIB;
 const PARTS_AT_ONCE = 8;
-/** Keeps the cursor well below what a heartbeat may weigh; stores would take 10,000. */
-const ENOUGH_PARTS = 1_000;
+/** A cursor of so many is 64 KB, which is what a heartbeat may weigh (src/steps/units.ts); stores would take 10,000. */
+const ENOUGH_PARTS = 500;
 /** Eight of them are more than the memory there is, two are not. Stores take 10,000 parts: 640 GiB, ten times any segment. */
 const LARGEST_PART_BYTES = 64 * MIB;
 

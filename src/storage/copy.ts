@@ -15,7 +15,8 @@ import { payload } from './payload';
 import { proofOf } from './proof';
 import type { BlobProof } from './proof';
 import { copyAtStore } from './server-copy';
-import { heldAlready } from './held';
+import { heldAlready, noteOf, provedAsNoted } from './held';
+import type { BlobNote } from './held';
 import { DamagedOnTheWay, Soundness } from './soundness';
 import type { Store } from './store';
 
@@ -43,7 +44,7 @@ export interface CursorPart {
   readonly checksum?: string;
 }
 
-/** Plain JSON, made for a heartbeat: how far a file has come. At most 1,000 parts, about 130 bytes each. */
+/** Plain JSON, made for a heartbeat: how far a file has come. At most 500 parts up to 32 GiB, about 130 bytes each. */
 export interface CopyCursor {
   /** The blob being sent, relative to the base path. */
   readonly key: string;
@@ -52,7 +53,7 @@ export interface CopyCursor {
   readonly partBytes: number;
   readonly parts: readonly CursorPart[];
   /** The file's blobs before this one, for a file cut into chunks. */
-  readonly proved?: readonly BlobProof[];
+  readonly proved?: readonly BlobNote[];
 }
 
 export interface CopyOptions {
@@ -75,7 +76,7 @@ export interface CopyOptions {
   readonly isUnproved?: boolean;
   /** Blobs of this length and more are sent in parts. Default 16 MiB. */
   readonly multipartBytes?: number;
-  /** Doubled until there are at most 1,000 parts, up to 64 MiB. Default 8 MiB. At most eight are in memory. */
+  /** Doubled until there are at most 500 parts, up to 64 MiB. Default 8 MiB. At most eight are in memory. */
   readonly partBytes?: number;
   /** Parts of one blob in flight: what a crash sends twice. Default 8. */
   readonly partsAtOnce?: number;
@@ -161,12 +162,11 @@ class FileCopy {
   }
 
   /** Chunks of an earlier attempt count as long as the target still holds exactly them. */
-  async #takeOverProofs(proved: readonly BlobProof[]): Promise<void> {
-    for (const [i, proof] of proved.entries()) {
-      const blob = this.file.blobs[i];
-      if (blob?.key !== proof.key || blob.length !== proof.length) return;
-      const held = await this.target.store.head(keyBelow(this.target.basePath, blob.key), this.#signal);
-      if (held?.length !== proof.length || held.etag !== proof.etag) return;
+  async #takeOverProofs(proved: readonly BlobNote[]): Promise<void> {
+    for (const [i, blob] of this.file.blobs.entries()) {
+      const note = proved[i];
+      const proof = note && (await provedAsNoted(this.target, blob, note, this.#signal));
+      if (proof === undefined) return;
       this.#proofs.push(proof);
     }
   }
@@ -256,6 +256,6 @@ class FileCopy {
   }
 
   #reportCursor(cursor: CopyCursor): void {
-    this.options.onCursor({ ...cursor, proved: [...this.#proofs] });
+    this.options.onCursor({ ...cursor, proved: this.#proofs.map(noteOf) });
   }
 }

@@ -4,6 +4,7 @@
  * store itself says of the bytes is, and costs no reading.
  */
 import { createHash } from 'node:crypto';
+import { crc32 as crc32OfText } from 'node:zlib';
 import type { ManifestBlob } from '../repository/manifest';
 import type { CopyTarget, CursorPart } from './copy';
 import type { SourceFile } from './copy-source';
@@ -60,9 +61,42 @@ export function isMadeOf(parts: readonly CursorPart[], { etag, checksums }: Blob
   return etag.toLowerCase() === etagOf(parts) ? true : undefined;
 }
 
-export function proofOfHeld(blob: ManifestBlob, crc: number, { etag, checksums }: BlobChecksums): BlobProof {
-  const [told] = checksums.filter((checksum) => !checksum.startsWith('md5:'));
-  return proofOf(blob, crc, { etag, checksum: told ?? showCrc32(crc), requestId: undefined });
+/**
+ * Of a blob that was proved, for a heartbeat, which has to be short: those of all activities that run are part of their
+ * workflow's state, and Temporal terminates a workflow whose state is over 8 MiB (`limit.mutableStateSize.error`).
+ */
+export type BlobNote = readonly [crc32: number, crc32OfEtag: number];
+
+export function noteOf({ crc32, etag }: BlobProof): BlobNote {
+  return [crc32, crc32OfText(etag)];
+}
+
+/**
+ * The proof of a blob that was noted. Undefined where the target holds another one by now: a note is a hint, and counts as
+ * long as the etag is the same.
+ */
+export async function provedAsNoted(
+  target: CopyTarget,
+  blob: ManifestBlob,
+  [crc, etag]: BlobNote,
+  signal: AbortSignal,
+): Promise<BlobProof | undefined> {
+  const held = await checksumsThere(target, blob, signal);
+  if (held?.length !== blob.length || crc32OfText(held.etag) !== etag) return undefined;
+  const told = crc32In(held.checksums);
+  if (told !== undefined && told !== crc) return undefined;
+  return proofOf(blob, crc, { etag: held.etag, checksum: worthTelling(held), requestId: undefined });
+}
+
+/** Of a blob whose store tells its CRC32, or that was read. */
+export function proofOfHeld(blob: ManifestBlob, crc: number, held: BlobChecksums): BlobProof {
+  const checksum = worthTelling(held) ?? showCrc32(crc);
+  return proofOf(blob, crc, { etag: held.etag, checksum, requestId: undefined });
+}
+
+/** An MD5 is the etag once more. */
+function worthTelling({ checksums }: BlobChecksums): string | undefined {
+  return checksums.find((checksum) => !checksum.startsWith('md5:'));
 }
 
 export function crc32In(checksums: readonly string[]): number | undefined {

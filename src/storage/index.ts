@@ -26,6 +26,8 @@ export type { OssCredentials } from './oss-signer';
 export type { CopyCursor, CopyFile, CopyOptions, CopySource, CopyTarget, CursorPart } from './copy';
 export { listedUploads } from './copy-parts';
 export { copyFile, sendSaved } from './copy';
+export type { BlobNote } from './held';
+export { noteOf, provedAsNoted } from './held';
 export type { BlobProof } from './proof';
 export { proofOf } from './proof';
 export type { Lane } from './engine';

@@ -184,9 +184,9 @@ describe('units', () => {
     ]);
   });
 
-  test('batches hold at most 500 blobs and 256 MiB', () => {
-    const many = cut(Array.from({ length: 1_201 }, (_, n) => blob(`__${n}`, 10)));
-    expect(many.map(({ blobs }) => blobs)).toEqual([500, 500, 201]);
+  test('batches hold at most 2,000 blobs and 256 MiB', () => {
+    const many = cut(Array.from({ length: 4_801 }, (_, n) => blob(`__${n}`, 10)));
+    expect(many.map(({ blobs }) => blobs)).toEqual([2_000, 2_000, 801]);
     const heavy = cut(Array.from({ length: 20 }, (_, n) => blob(`__${n}`, 50 * MIB)));
     expect(heavy.map(({ bytes }) => bytes / MIB)).toEqual([250, 250, 250, 250]);
   });
@@ -199,13 +199,13 @@ describe('units', () => {
     const large = Array.from({ length: 2 }, (_, n) => blob(`__${n}`, 128 * MIB));
     const tail = [...metadata(3, 'shard-metadata'), ...metadata(2, 'root-metadata')];
     expect(told([...large, ...tail])).toEqual(['0 0 data 1', '1 0 data 1', '2 1 metadata 5']);
-    expect(told([...metadata(400, 'data'), ...metadata(200, 'shard-metadata'), ...tail])).toEqual([
-      '0 0 data 400',
+    expect(told([...metadata(1_900, 'data'), ...metadata(200, 'shard-metadata'), ...tail])).toEqual([
+      '0 0 data 1900',
       '1 1 metadata 205',
     ]);
-    expect(told([...metadata(5, 'data'), ...metadata(501, 'shard-metadata'), ...metadata(2, 'root-metadata')])).toEqual(
-      ['0 0 data 5', '1 1 shard-metadata 500', '2 1 shard-metadata 1', '3 2 root-metadata 2'],
-    );
+    expect(
+      told([...metadata(5, 'data'), ...metadata(2_001, 'shard-metadata'), ...metadata(2, 'root-metadata')]),
+    ).toEqual(['0 0 data 5', '1 1 shard-metadata 2000', '2 1 shard-metadata 1', '3 2 root-metadata 2']);
   });
 
   test('keys are shuffled, the same way each time', () => {

@@ -12,6 +12,7 @@ import { payload } from '../../../src/storage/payload';
 import { copyFile, Engine, crc32, showCrc32 } from '../../../src/storage';
 import type { Effect, Fault } from '../../support/memory-store';
 import { MemoryStore } from '../../support/memory-store';
+import { HEARTBEAT_BYTES } from '../heartbeats';
 
 const NEVER = new AbortController().signal;
 const PART = 1000;
@@ -226,12 +227,15 @@ describe('a large file', () => {
     expect(scene.sent).toBe(scene.bytes.length);
   });
 
-  test('has at most a thousand parts: their size doubles until it has', async () => {
+  test('has at most 500 parts: their size doubles until it has', async () => {
     const scene = new Scene({ length: 4_001 });
     await scene.copy({ multipartBytes: 1, partBytes: 1 });
     scene.expectCopied();
-    expect(scene.cursor!.partBytes).toBe(8);
-    expect(scene.target.callsOf('part')).toHaveLength(501);
+    expect(scene.cursor!.partBytes).toBe(16);
+    expect(scene.target.callsOf('part')).toHaveLength(251);
+    const [part] = scene.cursor!.parts.slice(-1);
+    const longest = { ...part, length: 2 ** 26, etag: 'f'.repeat(32), checksum: `crc64:${2n ** 64n - 1n}` };
+    expect(JSON.stringify(longest).length * 500).toBeLessThan(HEARTBEAT_BYTES);
   });
 
   test.each([1, 2, 3, 4])(
