@@ -173,7 +173,7 @@ function ofAnyRegion(definition: RepositoryDefinition): RepositoryDefinition | u
   return { ...definition, settings: { ...others, endpoint: 's3.amazonaws.com' } };
 }
 
-/** @throws `first`, why it was refused in its own region, when this one is refused too */
+/** @throws ConfigurationError when this one is refused, too: with both reasons, of which either may be the one to mend */
 async function registerInstead(
   cluster: Cluster,
   name: string,
@@ -187,7 +187,9 @@ async function registerInstead(
   } catch (error) {
     if (!(error instanceof ConfigurationError)) throw error;
     await takeBack(cluster, name, context);
-    throw first;
+    if (error.message === first.message) throw first;
+    const reasons = `${first.message}; and by the endpoint of all regions: ${error.message}`;
+    throw new ConfigurationError(reasons, { subject: first.subject, cause: error });
   }
 }
 

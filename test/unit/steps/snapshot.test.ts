@@ -182,9 +182,9 @@ describe('registrations', () => {
       expect(world.source.registered).toEqual({ 'snapferry-run1': registered });
     });
 
-    test('one that neither reaches is refused for the first reason, and none is left', async () => {
+    test('one that neither reaches is refused for both reasons, and none is left', async () => {
       const { world, take } = await fromRegion(2);
-      await expect(take()).rejects.toThrow('refused 1');
+      await expect(take()).rejects.toThrow('refused 1; and by the endpoint of all regions: refused 2');
       expect(world.source.registered).toEqual({});
     });
   });
