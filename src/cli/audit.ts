@@ -5,7 +5,7 @@ import { expectProofs, expectRound, expectSnapshots, expectWhole } from '../step
 import { Engine } from '../storage';
 import type { CopySource, CopyTarget } from '../storage';
 import { EvidenceFile } from './evidence';
-import { amount, Meter } from './meter';
+import { amount, count, Meter } from './meter';
 import type { LongTerminal } from './meter';
 
 export interface AuditCommand {
@@ -115,7 +115,7 @@ class Tally {
 
   sentence(deep: boolean): string {
     const unproved = this.#proofs.get('length') ?? 0;
-    const length = unproved === 0 ? '' : `, ${unproved.toLocaleString('en')} of them by length only`;
+    const length = unproved === 0 ? '' : `, ${count(unproved)} of them by length only`;
     const advice = unproved === 0 || deep ? '' : ' (--deep reads them)';
     const extra = this.#of('+').blobs === 0 ? '' : `; ${amount(this.#of('+'))} there belong to nothing`;
     const faults = this.isWhole ? '' : `; ${this.faults}`;

@@ -90,6 +90,7 @@ export function amount({ blobs, bytes }: Amount): string {
   return `${count(blobs)} ${blobs === 1 ? 'blob' : 'blobs'} (${formatBytes(bytes)})`;
 }
 
-function count(blobs: number): string {
-  return blobs.toLocaleString('en');
+/** As `toLocaleString`, which takes 30 ms the first time. */
+export function count(blobs: number): string {
+  return String(blobs).replace(/\B(?=(\d{3})+$)/g, ',');
 }

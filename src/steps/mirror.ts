@@ -3,7 +3,6 @@
  * In copy order, each blob proved on its way; what an earlier run proved, and both sides still hold, is not sent again.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { crc32 as crc32OfText } from 'node:zlib';
 import { BlobCorruptError, ConfigurationError, RepositoryChangedError, UnavailableError } from '../domain/errors';
 import { below } from '../domain/names';
 import { PHASES, phaseOf, readManifest } from '../repository';
@@ -14,7 +13,7 @@ import { readBytes } from './files';
 import type { ProofLine } from './proofs';
 import { isProvedBy, proofLine, withProvedFiles } from './proofs';
 import { newestRepositoryData } from './source-repository';
-import { blobsOf, filesOf, ofWholeFiles } from './units';
+import { blobsOf, filesOf, ofWholeFiles, shuffled } from './units';
 import { abandonNotedUploads } from './uploads';
 import type { UploadNotes } from './uploads';
 
@@ -292,21 +291,13 @@ async function* onePage<T>(items: readonly T[]): AsyncGenerator<readonly T[]> {
 
 function inPhases(files: readonly MirrorFile[], all: Amount): Pick<MirrorPlan, 'phases' | 'send' | 'held'> {
   const send = amountOf(files.flatMap(({ blobs }) => blobs));
-  const shuffled = files.map((file) => ({ file, rank: rankOf(file) })).sort((a, b) => a.rank - b.rank);
-  const phases = PHASES.map((phase) => ({
-    phase,
-    files: shuffled.map(({ file }) => file).filter(({ blobs }) => blobs[0]!.phase === phase),
-  }));
+  const byPhase = new Map<Phase, MirrorFile[]>(PHASES.map((phase) => [phase, []]));
+  for (const file of shuffled(files, ({ blobs }) => blobs[0]!.key)) byPhase.get(file.blobs[0]!.phase)!.push(file);
   return {
-    phases: phases.filter((phase) => phase.files.length > 0),
+    phases: [...byPhase].filter(([, some]) => some.length > 0).map(([phase, some]) => ({ phase, files: some })),
     send,
     held: { blobs: all.blobs - send.blobs, bytes: all.bytes - send.bytes },
   };
-}
-
-/** Stores partition by the order of keys: neighbours would all meet one partition. */
-function rankOf(file: MirrorFile): number {
-  return crc32OfText(file.blobs[0]!.key);
 }
 
 function amountOf(blobs: readonly { readonly length: number }[]): Amount {

@@ -47,8 +47,7 @@ type PlannedFile = ManifestBlob | readonly ManifestBlob[];
  * Stage by stage in copy order, each unit made when it is asked for: there may be a million blobs. Units are numbered
  * from 0 over all stages.
  *
- * Large files come first, the largest in front, so that a stage does not end waiting for one. The others are shuffled
- * by a checksum of the key: stores partition by key order, and neighbours would all meet one partition.
+ * Large files come first, the largest in front, so that a stage does not end waiting for one. The others are shuffled.
  */
 export function* unitsOf(
   blobs: readonly ManifestBlob[],
@@ -81,7 +80,10 @@ function* stagesOf(blobs: readonly ManifestBlob[]): Generator<Stage> {
   for (const phase of TRANSFERRED) {
     const files = filesOf(blobs.filter((blob) => blob.phase === phase));
     const large = files.filter(isLarge).sort((a, b) => bytesOf(b) - bytesOf(a));
-    const small = shuffled(files.filter((file) => !isLarge(file)));
+    const small = shuffled(
+      files.filter((file) => !isLarge(file)),
+      (file) => blobsOf(file)[0]!.key,
+    );
     if (large.length === 0 && joined.add(phase, small)) continue;
     yield* joined.stages();
     joined = new JoinedPhases();
@@ -166,13 +168,15 @@ function isLarge(file: PlannedFile): boolean {
   return bytesOf(file) >= OWN_UNIT_FROM_BYTES || blobsOf(file).length > BATCH_BLOBS;
 }
 
-/** The same order each time, whatever the order of the files. */
-function shuffled(files: readonly PlannedFile[]): PlannedFile[] {
-  const keyOf = (n: number) => blobsOf(files[n]!)[0]!.key;
-  const ranks = Uint32Array.from(files, (_, n) => crc32(keyOf(n)));
-  const order = Uint32Array.from(files, (_, n) => n);
-  order.sort((a, b) => ranks[a]! - ranks[b]! || (keyOf(a) < keyOf(b) ? -1 : 1));
-  return Array.from(order, (n) => files[n]!);
+/**
+ * The same order each time, whatever the order of the items. Stores partition by the order of keys: neighbours would all
+ * meet one partition.
+ */
+export function shuffled<T>(items: readonly T[], keyOf: (item: T) => string): T[] {
+  const ranks = Uint32Array.from(items, (item) => crc32(keyOf(item)));
+  const order = Uint32Array.from(items, (_, n) => n);
+  order.sort((a, b) => ranks[a]! - ranks[b]! || (keyOf(items[a]!) < keyOf(items[b]!) ? -1 : 1));
+  return Array.from(order, (n) => items[n]!);
 }
 
 function* batches(files: readonly PlannedFile[]): Generator<PlannedFile[]> {

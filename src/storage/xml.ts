@@ -79,11 +79,14 @@ function nameIn(tag: string): string {
   return blank < 0 ? tag : tag.slice(0, blank);
 }
 
-const ENTITIES: Readonly<Record<string, string>> = { lt: '<', gt: '>', amp: '&', quot: '"', apos: "'" };
+const ENTITIES: Readonly<Record<string, string>> = { lt: '<', gt: '>', amp: '&', apos: "'" };
 
 function withoutEntities(text: string): string {
   if (!text.includes('&')) return text;
-  return text.replace(
+  // Of a listing: every etag has two, and mostly nothing has any other.
+  const unquoted = text.replaceAll('&quot;', '"');
+  if (!unquoted.includes('&')) return unquoted;
+  return unquoted.replace(
     /&(?:#x([0-9a-fA-F]+)|#([0-9]+)|([a-z]+));/g,
     (whole, hex?: string, decimal?: string, name?: string) => {
       if (name !== undefined) return ENTITIES[name] ?? whole;
