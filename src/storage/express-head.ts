@@ -33,13 +33,19 @@ export function writeHead(request: HttpRequest, host: string): string {
   const { method, path, headers, body } = request;
   if (NOT_IN_A_PATH.test(path)) throw odd('a path', 'ERR_UNESCAPED_CHARACTERS');
   let head = `${method} ${path} HTTP/1.1\r\n`;
+  let values = '';
   let namesHost = false;
   for (const name in headers) {
     const value = headers[name]!;
     const lowerCase = lowerCaseOf(name);
-    if (lowerCase === undefined || NOT_IN_A_VALUE.test(value)) throw odd(`the header ${name}`, 'ERR_INVALID_CHAR');
+    if (lowerCase === undefined) throw odd(`the header ${name}`, 'ERR_INVALID_CHAR');
     if (lowerCase === 'host') namesHost = true;
     head += `${name}: ${value}\r\n`;
+    values += value;
+  }
+  if (NOT_IN_A_VALUE.test(values)) {
+    const name = Object.keys(headers).find((one) => NOT_IN_A_VALUE.test(headers[one]!));
+    throw odd(`the header ${name}`, 'ERR_INVALID_CHAR');
   }
   if (!namesHost) head += `host: ${host}\r\n`;
   if (body) return `${head}content-length: ${body.length}\r\n\r\n`;
