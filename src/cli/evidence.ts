@@ -57,6 +57,8 @@ export class EvidenceFile implements UploadNotes {
   readonly #cursors = new Map<string, MirrorCursor>();
   /** By upload id: those that no proof followed. */
   readonly #uploads = new Map<string, UploadLine>();
+  /** Whether the file says nothing twice, nor anything that can not be read. */
+  #isTidy = false;
   #heldByOthers: ReadonlySet<string> | undefined;
   #stream: ReturnType<typeof createWriteStream> | undefined;
   #lines = '';
@@ -66,7 +68,8 @@ export class EvidenceFile implements UploadNotes {
 
   read(): ReadonlyMap<string, MirrorProof> {
     if (!existsSync(this.file)) return this.#proofs;
-    for (const line of readFileSync(this.file, 'utf8').split('\n')) {
+    const lines = readFileSync(this.file, 'utf8').split('\n');
+    for (const line of lines) {
       const noted = parsed(line);
       if (noted === undefined) continue;
       if ('upload' in noted) this.#remember(noted);
@@ -75,6 +78,7 @@ export class EvidenceFile implements UploadNotes {
         this.#forget(noted.key);
       }
     }
+    this.#isTidy = lines.length === this.#proofs.size + this.#uploads.size + 1 && lines.at(-1) === '';
     return this.#proofs;
   }
 
@@ -90,22 +94,28 @@ export class EvidenceFile implements UploadNotes {
   }
 
   /**
-   * Rewrites the file without what later lines replaced, and goes on behind. Throws ConfigurationError where nothing can
-   * be written. `unnoted` is called once when that shows later: the copy goes on, and what is not noted is sent again.
+   * Rewrites the file without what later lines replaced, if any, and goes on behind. Throws ConfigurationError where
+   * nothing can be written. `unnoted` is called once when that shows later: the copy goes on, and what is not noted is
+   * sent again.
    */
   open(unnoted: (error: ConfigurationError) => void): void {
     const own = `${this.file}.${process.pid}`; // another copy of the same pair may begin at the same moment
     try {
-      mkdirSync(path.dirname(this.file), { recursive: true });
-      const lines = [...this.#proofs.values(), ...this.#uploads.values()].map((line) => `${JSON.stringify(line)}\n`);
-      writeFileSync(own, lines.join(''));
-      renameSync(own, this.file);
+      if (this.#isTidy) appendFileSync(this.file, '');
+      else this.#tidyUp(own);
     } catch (error) {
       if (existsSync(own)) rmSync(own);
       throw this.#cannotNote(error as NodeJS.ErrnoException);
     }
     this.#stream = createWriteStream(this.file, { flags: 'a' });
     this.#stream.once('error', (error) => unnoted(this.#cannotNote((this.#failure = error))));
+  }
+
+  #tidyUp(own: string): void {
+    mkdirSync(path.dirname(this.file), { recursive: true });
+    const lines = [...this.#proofs.values(), ...this.#uploads.values()].map((line) => `${JSON.stringify(line)}\n`);
+    writeFileSync(own, lines.join(''));
+    renameSync(own, this.file);
   }
 
   #cannotNote(error: NodeJS.ErrnoException): ConfigurationError {

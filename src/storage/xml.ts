@@ -79,14 +79,22 @@ function nameIn(tag: string): string {
   return blank < 0 ? tag : tag.slice(0, blank);
 }
 
-const ENTITIES: Readonly<Record<string, string>> = { lt: '<', gt: '>', amp: '&', apos: "'" };
+const QUOTE = '&quot;';
+const ENTITIES: Readonly<Record<string, string>> = { lt: '<', gt: '>', amp: '&', quot: '"', apos: "'" };
 
 function withoutEntities(text: string): string {
-  if (!text.includes('&')) return text;
-  // Of a listing: every etag has two, and mostly nothing has any other.
-  const unquoted = text.replaceAll('&quot;', '"');
-  if (!unquoted.includes('&')) return unquoted;
-  return unquoted.replace(
+  const first = text.indexOf('&');
+  if (first < 0) return text;
+  // Every etag of a listing, where nothing else has any.
+  if (
+    first === 0 &&
+    text.startsWith(QUOTE) &&
+    text.endsWith(QUOTE) &&
+    text.indexOf('&', 1) === text.length - QUOTE.length
+  ) {
+    return `"${text.slice(QUOTE.length, -QUOTE.length)}"`;
+  }
+  return text.replace(
     /&(?:#x([0-9a-fA-F]+)|#([0-9]+)|([a-z]+));/g,
     (whole, hex?: string, decimal?: string, name?: string) => {
       if (name !== undefined) return ENTITIES[name] ?? whole;

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { rmSync, symlinkSync } from 'node:fs';
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { appendFile, cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -239,6 +239,33 @@ describe('copy', () => {
       await noted(child.pid!, 'another-host');
       expect(new EvidenceFile(file()).isHeldByOther('u')).toBe(true);
     });
+  });
+
+  it('rewrites notes that say something twice, or end in half a line, and leaves others as they are', async () => {
+    const file = path.join(state(), 'copies.jsonl');
+    const run = async (...keys: string[]) => {
+      const evidence = new EvidenceFile(file);
+      evidence.read();
+      evidence.open(() => undefined);
+      for (const key of keys) evidence.add({ key, length: 1, crc32: 1, etag: 'e', requestId: undefined } as never);
+      await evidence.close();
+      const { ino } = await stat(file);
+      return {
+        ino,
+        keys: (await readFile(file, 'utf8'))
+          .trimEnd()
+          .split('\n')
+          .map((line) => line.slice(8, 9)),
+      };
+    };
+    const first = await run('a', 'b');
+    const second = await run('a');
+    expect(second).toEqual({ ino: first.ino, keys: ['a', 'b', 'a'] });
+    const third = await run('c');
+    expect(third.ino).not.toBe(second.ino);
+    expect(third.keys).toEqual(['a', 'b', 'c']);
+    await appendFile(file, '{"key":"d');
+    expect((await run('e')).keys).toEqual(['a', 'b', 'c', 'e']);
   });
 
   it('goes on when the disk of its notes fills up on the way, and says so once', async () => {

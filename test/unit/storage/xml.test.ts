@@ -26,6 +26,7 @@ test('any text comes back as it was', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'grapheme' }), (text) => {
       expect(textOf(parseXml(`<R><T>${escapeXml(text)}</T></R>`), 'T')).toBe(text);
+      expect(textOf(parseXml(`<R><T>&quot;${escapeXml(text)}&quot;</T></R>`), 'T')).toBe(`"${text}"`);
     }),
   );
 });
