@@ -36,7 +36,7 @@ const SURROUNDINGS = {
   probe: { query: 'filter_path=none' },
 } as const;
 
-/** No cluster has an index, repository or snapshot of this name, so that a call about it changes nothing. */
+/** Nothing has this name, in a cluster or a store, so that a call about it changes nothing. */
 export const NOBODY = 'snapferry-asks-whether-it-may';
 
 export const CALLS = {

@@ -4,6 +4,7 @@ import { ConfigurationError, UnavailableError } from '../domain/errors';
 import { below } from '../domain/names';
 import { isShared } from '../domain/plan';
 import type { ResolvedPlan } from '../domain/plan';
+import { NOBODY } from '../elasticsearch';
 import type { Cluster, RepositoryDefinition } from '../elasticsearch/cluster';
 import { payload } from '../storage';
 import type { StoreConnection } from '../storage';
@@ -48,9 +49,6 @@ export async function checkSourceLocation(
     await refuseArchived(store, basePath, findings, signal);
   });
 }
-
-/** Nothing has this name. */
-const NOBODY = 'snapferry-asks-whether-it-may';
 
 /** Says which statement of the policies lacks, where the store denies something to us. */
 async function permitted<T>(statements: string, work: () => Promise<T>): Promise<T> {

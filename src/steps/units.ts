@@ -7,14 +7,14 @@ import type { ManifestBlob, ManifestIndex, Phase } from '../repository';
 
 /**
  * Measured (`npm run bench:share`): an activity costs Temporal's server and the control worker 20 ms of CPU, 16 MiB cost
- * gateways and worker 130, and so do 250 small blobs. So blobs share activities up to this, which costs 2 %.
+ * gateways and worker 130, and so do 150 small blobs. So blobs share activities up to this, which costs 2 %.
  *
  * A heartbeat notes each blob that is done, and each part of one that is not: 64 KB in either case, 4 MiB of a transfer's
  * 64 activities. Temporal terminates a workflow with twice as much.
  */
 export const OWN_UNIT_FROM_BYTES = 128 * 1024 * 1024;
 export const BATCH_BYTES = 256 * 1024 * 1024;
-export const BATCH_BLOBS = 2000;
+export const BATCH_BLOBS = 2_000;
 /** One page is what the transfer reads at a time, and after which it may continue as new. */
 export const PAGE_UNITS = 100;
 

@@ -165,7 +165,8 @@ class FileCopy {
   async #takeOverProofs(proved: readonly BlobNote[]): Promise<void> {
     for (const [i, blob] of this.file.blobs.entries()) {
       const note = proved[i];
-      const proof = note && (await provedAsNoted(this.target, blob, note, this.#signal));
+      // An earlier version's notes were of another kind.
+      const proof = Array.isArray(note) ? await provedAsNoted(this.target, blob, note, this.#signal) : undefined;
       if (proof === undefined) return;
       this.#proofs.push(proof);
     }

@@ -482,6 +482,16 @@ describe('a file that Elasticsearch cut into chunks', () => {
     scene.expectCopied();
   });
 
+  test('sends all chunks again where an earlier version noted them in its own way', async () => {
+    const scene = new Scene(chunked);
+    scene.target.inject({ call: 'write', nth: 3, effect: 'unavailable' });
+    await expect(scene.copy()).rejects.toThrow(UnavailableError);
+    scene.cursor = { ...scene.cursor!, proved: [{ key: '__0.part0', crc32: 1, etag: 'e' }] as never };
+    await scene.copy();
+    scene.expectCopied();
+    expect(scene.target.callsOf('write')).toHaveLength(7);
+  });
+
   test('of which the manifest lacks a chunk is refused', () => {
     const scene = new Scene(chunked);
     const place = { store: scene.source, basePath: '' };
