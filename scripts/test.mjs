@@ -31,10 +31,10 @@ function run(projects, live) {
   });
 }
 
-/** Of jest's last summary. */
-function counts(text) {
+/** Of jest's last summary, `what` of which is `Test Suites` or `Tests`. */
+function counts(text, what) {
   const plain = stripVTControlCharacters(text);
-  const line = plain.split('\n').findLast((one) => one.startsWith('Tests:')) ?? '';
+  const line = plain.split('\n').findLast((one) => one.startsWith(`${what}:`)) ?? '';
   return new Map(
     [...line.matchAll(/(\d+) (failed|skipped|todo|passed|total)/g)].map(([, n, word]) => [word, Number(n)]),
   );
@@ -44,9 +44,13 @@ const clusters = run(['clusters'], true);
 const others = await run(['unit', 'services'], false);
 process.stderr.write(`\nunit and services:\n${others.text}\nclusters, so far above, and on:\n`);
 const both = [await clusters, others];
-const sums = ['failed', 'skipped', 'todo', 'passed', 'total'].flatMap((word) => {
-  const sum = both.reduce((all, { text }) => all + (counts(text).get(word) ?? 0), 0);
-  return sum === 0 && word !== 'total' ? [] : [`${sum} ${word}`];
-});
-console.log(`\nunit, services and clusters\nTests:       ${sums.join(', ')}`);
+console.log('\nunit, services and clusters');
+// A suite that could not even begin has no test that failed.
+for (const what of ['Test Suites', 'Tests']) {
+  const sums = ['failed', 'skipped', 'todo', 'passed', 'total'].flatMap((word) => {
+    const sum = both.reduce((all, { text }) => all + (counts(text, what).get(word) ?? 0), 0);
+    return sum === 0 && word !== 'total' ? [] : [`${sum} ${word}`];
+  });
+  console.log(`${`${what}:`.padEnd(13)}${sums.join(', ')}`);
+}
 process.exitCode = both.every(({ code }) => code === 0) ? 0 : 1;
