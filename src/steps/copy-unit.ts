@@ -61,6 +61,7 @@ class UnitCopy {
   private readonly noted: Record<string, readonly BlobNote[]> = {};
   private readonly cursors: Record<string, CopyCursor>;
   private readonly began = performance.now();
+  private isSlow = false;
   private blobsDone = 0;
   private readonly resumed: UnitProgress | undefined;
   private bytesDone = 0;
@@ -197,8 +198,11 @@ class UnitCopy {
   }
 
   private note(file: UnitFile, index: number): void {
-    const isSlow = performance.now() - this.began > ALL_NOTED_AFTER_MS;
-    const places = isSlow ? this.proofs.keys() : bytesOf(file) < NOTED_FROM_BYTES ? [] : [index];
+    const wasSlow = this.isSlow;
+    this.isSlow ||= performance.now() - this.began > ALL_NOTED_AFTER_MS;
+    const isWorthIt = this.isSlow || bytesOf(file) >= NOTED_FROM_BYTES;
+    // Those before are noted once, when it turns out to be slow.
+    const places = this.isSlow && !wasSlow ? this.proofs.keys() : isWorthIt ? [index] : [];
     for (const place of places) this.noted[place] ??= this.proofs.get(place)!.map(noteOf);
   }
 }
