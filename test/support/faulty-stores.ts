@@ -37,8 +37,11 @@ const REGIONS = { source: OSS_KEYS.region, target: 'cn-shanghai' };
 const TIMEOUTS = { connectMs: 2_000, idleMs: 1_000 };
 /** The target takes temporary credentials only; the first token is used unless a test says otherwise. */
 export const TOKENS = [{ token: 'planted-token-1' }, { token: 'planted-token-2' }] as const;
-/** Of Temporal there are more, with pauses between them. */
-const ATTEMPTS = 6;
+/**
+ * A fault strikes four of them at most, and the one that interrupts an upload a few more: how many of its strikes an
+ * attempt meets depends on which of its parts fails first. Of Temporal there are more, with pauses between them.
+ */
+const ATTEMPTS = 8;
 
 export type Side = 'source' | 'target';
 export type Faults = Readonly<Record<Side, readonly Fault[]>>;
