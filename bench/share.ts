@@ -92,8 +92,7 @@ async function main(): Promise<void> {
   if (values.help) return console.log(USAGE);
   const cases = values.cases.split(',');
   const unknown = cases.find((name) => CASES[name] === undefined);
-  if (unknown !== undefined)
-    throw new Error(`there is no case '${unknown}'; there are ${Object.keys(CASES).join(', ')}`);
+  if (unknown !== undefined) throw new Error(`there is no case '${unknown}'\n\n${USAGE}`);
   const shares: Record<string, number> = {};
   for (const name of cases) {
     const times = await measure(name, Number(values.rounds));

@@ -83,15 +83,9 @@ const QUOTE = '&quot;';
 const ENTITIES: Readonly<Record<string, string>> = { lt: '<', gt: '>', amp: '&', quot: '"', apos: "'" };
 
 function withoutEntities(text: string): string {
-  const first = text.indexOf('&');
-  if (first < 0) return text;
+  if (!text.includes('&')) return text;
   // Every etag of a listing, where nothing else has any.
-  if (
-    first === 0 &&
-    text.startsWith(QUOTE) &&
-    text.endsWith(QUOTE) &&
-    text.indexOf('&', 1) === text.length - QUOTE.length
-  ) {
+  if (text.startsWith(QUOTE) && text.endsWith(QUOTE) && text.indexOf('&', 1) === text.length - QUOTE.length) {
     return `"${text.slice(QUOTE.length, -QUOTE.length)}"`;
   }
   return text.replace(

@@ -166,6 +166,18 @@ describe('copying a unit', () => {
     expect(lines.filter(({ requestId, checksum }) => !requestId && !checksum)).toHaveLength(done);
   });
 
+  test('when it turns out to take long, what was done before is told, too', async () => {
+    const { copy, to } = await planned();
+    to.inject({ call: 'write', nth: 20, effect: 'unavailable' });
+    const first = aContext();
+    const blobsToldOf = () => Number(first.told.at(-1)?.['blobsDone'] ?? 0);
+    jest.spyOn(performance, 'now').mockImplementation(() => (blobsToldOf() > 5 ? 60_000 : 0));
+    await expect(copy(0, first)).rejects.toThrow(UnavailableError);
+    const { done, blobsDone } = first.told.at(-1) as { done: object; blobsDone: number };
+    expect(blobsDone).toBeGreaterThan(1);
+    expect(Object.keys(done).length).toBeGreaterThanOrEqual(blobsDone);
+  });
+
   test('of one that does not, small files are sent again: asking for each costs as much', async () => {
     const { round, copy, to, whole } = await planned();
     to.inject({ call: 'write', nth: 10, effect: 'unavailable' });
