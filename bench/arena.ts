@@ -11,6 +11,7 @@ import { launch, runFolder } from '../stack/processes';
 import type { Task } from './contenders';
 import { makeBucket } from './corpus';
 import type { CorpusName } from './corpus';
+import { cpuSOf } from './measure';
 
 export interface Endpoints {
   readonly source: string;
@@ -25,6 +26,7 @@ export class Arena {
   private constructor(
     private readonly data: string,
     readonly endpoints: Endpoints,
+    private readonly pids: readonly number[],
   ) {}
 
   /** Starts both gateways over folders below `data`. `stopAll()` of stack/ ends them. */
@@ -34,7 +36,12 @@ export class Arena {
       startVersitygw({ root: path.join(data, 'source'), ...KEYS }),
       startVersitygw({ root: path.join(data, 'target'), ...KEYS }),
     ]);
-    return new Arena(data, { source: source.endpoint, target: target.endpoint });
+    return new Arena(data, { source: source.endpoint, target: target.endpoint }, [source.pid, target.pid]);
+  }
+
+  /** CPU seconds that both gateways have taken so far. */
+  cpuS(): number {
+    return this.pids.reduce((sum, pid) => sum + cpuSOf(pid), 0);
   }
 
   makeSource(corpus: CorpusName): Promise<void> {

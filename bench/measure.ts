@@ -65,6 +65,18 @@ export function peakMiB(pid: number): number {
   return Number(/VmHWM:\s+(\d+) kB/.exec(read(`/proc/${pid}/status`))?.[1] ?? 0) / 1024;
 }
 
+/** CPU seconds that a running process has taken, user and system. */
+export function cpuSOf(pid: number): number {
+  const stat = read(`/proc/${pid}/stat`);
+  // Behind the name, which may hold blanks: proc(5), fields 14 and 15.
+  const [user = NaN, system = NaN] = stat
+    .slice(stat.lastIndexOf(')') + 2)
+    .split(' ')
+    .slice(11, 13)
+    .map(Number);
+  return (user + system) / TICKS_PER_SECOND;
+}
+
 /** Everything but idle and waiting for disks. */
 function machineCpuS(): number {
   const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0] = read('/proc/stat')

@@ -23,10 +23,36 @@ export interface Planned {
   readonly planned: PlannedTransfer;
 }
 
+/** The process of `share-alone.ts`. */
+class Alone {
+  readonly #process: ChildProcess;
+  readonly #died: Promise<never>;
+
+  constructor(env: NodeJS.ProcessEnv) {
+    const command = [path.join(__dirname, 'share-alone.js')];
+    this.#process = spawn(process.execPath, command, { env, stdio: ['pipe', 'pipe', 'inherit'] });
+    this.#died = once(this.#process, 'exit').then(([code]) => {
+      throw new Error(`share-alone ended with ${String(code)}`);
+    });
+    this.#died.catch(() => undefined);
+  }
+
+  /** Seconds. */
+  copy(file: string): Promise<number> {
+    const told = once(this.#process.stdout!, 'data').then(([chunk]) => Number(String(chunk)));
+    this.#process.stdin!.write(`${file}\n`);
+    return Promise.race([told, this.#died]);
+  }
+
+  end(): void {
+    this.#process.stdin!.end();
+  }
+}
+
 export class ScaleRun {
   readonly workers: ChildProcess[] = [];
   private readonly env: NodeJS.ProcessEnv;
-  #alone: ChildProcess | undefined;
+  #alone: Alone | undefined;
 
   constructor(
     private readonly folder: string,
@@ -51,17 +77,8 @@ export class ScaleRun {
   async copyAlone(plan: Planned): Promise<number> {
     const file = path.join(this.folder, 'planned.json');
     await writeFile(file, JSON.stringify(plan));
-    this.#alone ??= spawn(process.execPath, [path.join(__dirname, 'share-alone.js')], {
-      env: this.env,
-      stdio: ['pipe', 'pipe', 'inherit'],
-    });
-    const told = once(this.#alone.stdout!, 'data').then(([chunk]) => Number(String(chunk)));
-    this.#alone.stdin!.write(`${file}\n`);
-    const ended = once(this.#alone, 'exit').then(([code]) =>
-      Promise.reject(new Error(`it ended with ${String(code)}`)),
-    );
-    ended.catch(() => undefined);
-    return Promise.race([told, ended]);
+    this.#alone ??= new Alone(this.env);
+    return this.#alone.copy(file);
   }
 
   /** Resolves when it takes tasks. */
@@ -130,7 +147,7 @@ export class ScaleRun {
   }
 
   async stopWorkers(): Promise<void> {
-    this.#alone?.stdin!.end();
+    this.#alone?.end();
     const running = this.workers.filter(({ exitCode }) => exitCode === null);
     await Promise.all(
       running.map((worker) => {

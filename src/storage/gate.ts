@@ -1,7 +1,7 @@
 /**
  * How many requests of a kind are in flight at one store. It climbs while the throughput grows with it, or while answers
- * take hardly longer than the way there and back, so that a link of any latency is filled without a flag, and halves
- * when the store asks to slow down.
+ * take hardly longer than the way there and back, so that a link of any latency is filled without a flag, goes down again
+ * while fewer bring as much, and halves when the store asks to slow down.
  */
 import { onAbort } from './abort';
 
@@ -19,7 +19,11 @@ export interface GateOptions {
 /** Shorter ones measure noise. */
 const WINDOW_MS = 400;
 const STEP = 1.5;
-/** Of the throughput that a step would bring if nothing else were in the way. Less is taken for "it is full". */
+/**
+ * Of the throughput that a step would bring, or cost, if nothing else were in the way. Less is taken for "it is full".
+ * Far below a half: where the throughput does not depend on the limit and only seems to, steps down are believed more
+ * often than steps up.
+ */
 const WORTHWHILE = 0.3;
 /**
  * Of the shortest answer, that the mean one takes at most while the line counts as empty. Then nothing waits at the
@@ -48,8 +52,10 @@ export class Gate {
   #latencyMs = 0;
   #shortestMs = Infinity;
 
-  /** What the limit before the last step brought, and that limit. */
+  /** What the limit before the last step brought, and that limit: while it is not known what the step did. */
   #before: { readonly limit: number; readonly rate: number } | undefined;
+  /** Whether the next step is one down. */
+  #isDownNext = false;
   #restUntil = 0;
   #restMs = REST_MS;
   /** After a throttle, an empty line is no invitation. */
@@ -134,24 +140,36 @@ export class Gate {
     if (!wasFull) return;
     if (isEmptyLine && now >= this.#warnedUntil) return this.#climb();
     if (now < this.#restUntil || now < this.#warmAt) return;
-    const { limit, rate: rateBefore } = this.#before ?? { limit: 0, rate: 0 };
-    const grew = rate / rateBefore - 1;
-    const couldGrow = this.#limit / limit - 1;
-    if (this.#before !== undefined && grew < couldGrow * WORTHWHILE) return this.#stepBack(now);
+    const { limit, rate: rateBefore } = this.#before ?? { limit: this.#limit, rate };
+    const wanted = 1 + (this.#limit / limit - 1) * WORTHWHILE;
+    if (rate < rateBefore * wanted) return this.#stepBack(now);
+    this.#step(now, rate);
+  }
+
+  /** The next one of a kind, or after a rest the first one of the other. */
+  #step(now: number, rate: number): void {
     const held = this.#limit;
-    this.#climb();
-    if (this.#limit === held) this.#rest(now);
+    const { start, most } = this.options;
+    if (this.#before !== undefined) this.#restMs = REST_MS;
+    this.#limit = this.#isDownNext ? Math.max(start, Math.floor(held / STEP)) : Math.min(most, Math.ceil(held * STEP));
+    if (this.#limit === held) this.#turn(now);
     else this.#before = { limit: held, rate };
   }
 
   #climb(): void {
     this.#restMs = REST_MS;
     this.#before = undefined;
+    this.#isDownNext = false;
     this.#limit = Math.min(this.options.most, Math.ceil(this.#limit * STEP));
   }
 
   #stepBack(now: number): void {
     this.#limit = this.#before!.limit;
+    this.#turn(now);
+  }
+
+  #turn(now: number): void {
+    this.#isDownNext = !this.#isDownNext && this.#limit > this.options.start;
     this.#rest(now);
   }
 
@@ -161,6 +179,7 @@ export class Gate {
     if (now - this.#slowedAt < ONE_WARNING_MS) return;
     this.#slowedAt = now;
     this.#limit = Math.max(1, Math.floor(this.#limit / 2));
+    this.#isDownNext = false;
     this.#rest(now);
     this.#warnedUntil = this.#restUntil;
     this.#begin(now);

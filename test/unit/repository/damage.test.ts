@@ -1,6 +1,7 @@
 import { BlobCorruptError, MigrationError } from '../../../src/domain/errors';
 import { parseRepositoryData, readManifest } from '../../../src/repository';
 import type { Manifest } from '../../../src/repository';
+import { random } from '../random';
 import { changed, fixture, reader, repositoryOf } from './fixtures';
 import type { Blobs } from './fixtures';
 
@@ -13,17 +14,6 @@ const SNAPSHOTS = [
   ['8.19.0-chunked', 's1'],
   ['8.19.0-rounds', 'foreign-1'],
 ] as const;
-
-/** xorshift32: the same damage for the same seed. */
-function random(seed: number): (below: number) => number {
-  let state = seed | 1;
-  return (below) => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % below;
-  };
-}
 
 /** Half the time cut short, half the time with one bit flipped: never the same bytes. */
 function damage(bytes: Buffer, below: (limit: number) => number): Buffer {

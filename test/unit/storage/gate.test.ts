@@ -1,4 +1,5 @@
 import { Gate } from '../../../src/storage/gate';
+import { random } from '../random';
 
 const NEVER = new AbortController().signal;
 
@@ -71,6 +72,41 @@ test('stays where more in flight bring nothing', async () => {
   const lan = new Simulation(32, (inFlight) => inFlight * 0.5);
   await lan.run(10_000);
   expect(lan.gate.limit).toBeLessThanOrEqual(48);
+});
+
+test('does not climb by chance, however long it runs', async () => {
+  const below = random(7);
+  let [slowness, until] = [1, 0];
+  const lan: Simulation = new Simulation(32, (inFlight) => {
+    if (lan.now >= until) [slowness, until] = [0.75 + below(500) / 1_000, lan.now + 500];
+    return inFlight * 5 * slowness;
+  });
+  const limits: number[] = [];
+  for (let minute = 0; minute < 30; minute += 1) {
+    await lan.run(60_000);
+    limits.push(lan.gate.limit);
+  }
+  expect(limits.sort((a, b) => a - b)[15]).toBeLessThanOrEqual(48);
+  expect(limits.at(-1)).toBeLessThanOrEqual(108);
+});
+
+test('comes down again from where more in flight once brought more', async () => {
+  let isNear = false;
+  const store = new Simulation(32, (inFlight) => (isNear ? inFlight * 2 : 80));
+  await store.run(20_000);
+  expect(store.gate.limit).toBe(256);
+  isNear = true;
+  await store.run(60_000);
+  expect(store.gate.limit).toBeLessThanOrEqual(48);
+});
+
+test('stays up where fewer bring less', async () => {
+  const wan = new Simulation(32, () => 80);
+  await wan.run(20_000);
+  for (let minute = 0; minute < 3; minute += 1) {
+    await wan.run(60_000);
+    expect(wan.gate.limit).toBe(256);
+  }
 });
 
 test('climbs on an empty line, though the other end keeps the throughput down', async () => {
