@@ -54,8 +54,8 @@ export class Gate {
 
   /** What the limit before the last step brought, and that limit: while it is not known what the step did. */
   #before: { readonly limit: number; readonly rate: number } | undefined;
-  /** Whether the next step is one down. */
-  #isDownNext = false;
+  /** Which way the steps go; an up that brought nothing is followed by a down, and the other way round. */
+  #isGoingDown = false;
   #restUntil = 0;
   #restMs = REST_MS;
   /** After a throttle, an empty line is no invitation. */
@@ -140,18 +140,17 @@ export class Gate {
     if (!wasFull) return;
     if (isEmptyLine && now >= this.#warnedUntil) return this.#climb();
     if (now < this.#restUntil || now < this.#warmAt) return;
-    const { limit, rate: rateBefore } = this.#before ?? { limit: this.#limit, rate };
-    const wanted = 1 + (this.#limit / limit - 1) * WORTHWHILE;
-    if (rate < rateBefore * wanted) return this.#stepBack(now);
-    this.#step(now, rate);
+    const before = this.#before ?? { limit: this.#limit, rate };
+    const wanted = 1 + (this.#limit / before.limit - 1) * WORTHWHILE;
+    if (rate >= before.rate * wanted) return this.#step(now, rate);
+    this.#limit = before.limit;
+    this.#turn(now);
   }
 
-  /** The next one of a kind, or after a rest the first one of the other. */
   #step(now: number, rate: number): void {
     const held = this.#limit;
-    const { start, most } = this.options;
     if (this.#before !== undefined) this.#restMs = REST_MS;
-    this.#limit = this.#isDownNext ? Math.max(start, Math.floor(held / STEP)) : Math.min(most, Math.ceil(held * STEP));
+    this.#limit = this.#isGoingDown ? Math.max(this.options.start, Math.floor(held / STEP)) : this.#higher();
     if (this.#limit === held) this.#turn(now);
     else this.#before = { limit: held, rate };
   }
@@ -159,17 +158,17 @@ export class Gate {
   #climb(): void {
     this.#restMs = REST_MS;
     this.#before = undefined;
-    this.#isDownNext = false;
-    this.#limit = Math.min(this.options.most, Math.ceil(this.#limit * STEP));
+    this.#isGoingDown = false;
+    this.#limit = this.#higher();
   }
 
-  #stepBack(now: number): void {
-    this.#limit = this.#before!.limit;
-    this.#turn(now);
+  #higher(): number {
+    return Math.min(this.options.most, Math.ceil(this.#limit * STEP));
   }
 
+  /** No more steps this way: after a rest, the other way. Below the start there is nothing to look for. */
   #turn(now: number): void {
-    this.#isDownNext = !this.#isDownNext && this.#limit > this.options.start;
+    this.#isGoingDown = !this.#isGoingDown && this.#limit > this.options.start;
     this.#rest(now);
   }
 
@@ -179,7 +178,7 @@ export class Gate {
     if (now - this.#slowedAt < ONE_WARNING_MS) return;
     this.#slowedAt = now;
     this.#limit = Math.max(1, Math.floor(this.#limit / 2));
-    this.#isDownNext = false;
+    this.#isGoingDown = false;
     this.#rest(now);
     this.#warnedUntil = this.#restUntil;
     this.#begin(now);
